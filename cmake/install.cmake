@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+#
+# Installs the headers and the package kestrel, with the components wheel and kestrel.
+
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+
+# Nothing here depends on the architecture, hence share/ and not lib/.
+set(package_dir ${CMAKE_INSTALL_DATADIR}/cmake/kestrel)
+
+# Two export sets, since kestrel::wheel must be usable where Asio is missing.
+install(TARGETS kestrel_wheel EXPORT kestrel_wheel_targets FILE_SET HEADERS)
+install(TARGETS kestrel EXPORT kestrel_kestrel_targets FILE_SET HEADERS)
+foreach(component IN ITEMS wheel kestrel)
+  install(
+    EXPORT kestrel_${component}_targets
+    NAMESPACE kestrel::
+    FILE kestrel-${component}-targets.cmake
+    DESTINATION ${package_dir})
+endforeach()
+
+configure_package_config_file(
+  "${CMAKE_CURRENT_LIST_DIR}/kestrel-config.cmake.in" "${PROJECT_BINARY_DIR}/kestrel-config.cmake"
+  INSTALL_DESTINATION ${package_dir}
+  NO_SET_AND_CHECK_MACRO)
+# While below 1.0, a minor version may break what the one before promised.
+write_basic_package_version_file(
+  "${PROJECT_BINARY_DIR}/kestrel-config-version.cmake"
+  COMPATIBILITY SameMinorVersion
+  ARCH_INDEPENDENT)
+install(
+  FILES "${PROJECT_BINARY_DIR}/kestrel-config.cmake"
+        "${PROJECT_BINARY_DIR}/kestrel-config-version.cmake"
+        "${CMAKE_CURRENT_LIST_DIR}/Findasio.cmake"
+  DESTINATION ${package_dir})
+install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/kestrel)

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+//
+// context_registry: tells the wheels of an execution context when that context goes away, so that
+// a wheel may outlive it. A service, as every part of an execution context.
+
+#ifndef KESTREL_DETAIL_CONTEXT_REGISTRY_HPP
+#define KESTREL_DETAIL_CONTEXT_REGISTRY_HPP
+
+#include <kestrel/detail/asio.hpp>
+
+#include <memory>
+#include <mutex>
+
+KESTREL_BEGIN_NAMESPACE
+namespace detail {
+
+/// What the registry knows of an engine. Members of an intrusive list.
+class registered {
+public:
+  registered() = default;
+  registered(const registered&) = delete;
+  registered& operator=(const registered&) = delete;
+
+  /// The context is being destroyed: nothing of it may be used after this returns.
+  virtual void on_context_shutdown() noexcept = 0;
+
+protected:
+  ~registered() = default;
+
+private:
+  friend class context_registry;
+
+  std::weak_ptr<registered> self_; // not empty while in the list
+  registered* previous_ = nullptr;
+  registered* next_ = nullptr;
+};
+
+/// Thread safe.
+class context_registry : public net::execution_context::service {
+public:
+  inline static net::execution_context::id id;
+
+  explicit context_registry(net::execution_context& context)
+      : net::execution_context::service(context) {}
+
+  void join(const std::shared_ptr<registered>& member) {
+    const std::lock_guard lock(mutex_);
+    member->self_ = member;
+    member->next_ = first_;
+    if (first_ != nullptr)
+      first_->previous_ = member.get();
+    first_ = member.get();
+  }
+
+  void leave(registered& member) noexcept {
+    const std::lock_guard lock(mutex_);
+    unlink(member);
+  }
+
+private:
+  void shutdown() override {
+    while (const std::shared_ptr<registered> member = take_first())
+      member->on_context_shutdown();
+  }
+
+  std::shared_ptr<registered> take_first() noexcept {
+    const std::lock_guard lock(mutex_);
+    while (first_ != nullptr) {
+      if (std::shared_ptr<registered> member = first_->self_.lock()) {
+        unlink(*member);
+        return member;
+      }
+      unlink(*first_);
+    }
+    return nullptr;
+  }
+
+  void unlink(registered& member) noexcept {
+    if (member.previous_ != nullptr)
+      member.previous_->next_ = member.next_;
+    else if (first_ == &member)
+      first_ = member.next_;
+    if (member.next_ != nullptr)
+      member.next_->previous_ = member.previous_;
+    member.previous_ = member.next_ = nullptr;
+  }
+
+  std::mutex mutex_;
+  registered* first_ = nullptr;
+};
+
+} // namespace detail
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_DETAIL_CONTEXT_REGISTRY_HPP

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: MIT
+//
+// What a slot of the wheel is made of: an append-only chain of small chunks of 8-byte
+// entries, and the pool that the chunks of all slots come from. Filing an entry touches one line,
+// dropping a whole chain is O(1), and walking one reads fifteen entries per step of the list.
+
+#ifndef KESTREL_DETAIL_ENTRY_CHAIN_HPP
+#define KESTREL_DETAIL_ENTRY_CHAIN_HPP
+
+#include <kestrel/detail/assert.hpp>
+#include <kestrel/detail/large_pages.hpp>
+#include <kestrel/detail/prefetch.hpp>
+#include <kestrel/version.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+KESTREL_BEGIN_NAMESPACE
+namespace detail {
+
+/// Says that a timer was filed here. The timer's own record says whether that still holds.
+struct entry {
+  std::uint32_t index;
+  std::uint32_t generation;
+};
+
+struct alignas(64) entry_chunk {
+  static constexpr std::uint32_t capacity = 15; // two cache lines
+
+  entry_chunk* next;
+  entry entries[capacity];
+};
+
+/// A circular list of chunks known by its last one, so that both ends are a step away. All chunks
+/// but the last are full, hence the fill of the last one follows from the number of entries.
+struct entry_chain {
+  entry_chunk* tail = nullptr;
+  std::uint32_t size = 0;
+};
+
+/// Calls `f` for `count` entries, from `position` in `chunk` on.
+template <class F>
+void for_each_entry(const entry_chunk* chunk, std::uint32_t position, std::uint32_t count, F&& f) {
+  for (; count != 0; --count) {
+    f(chunk->entries[position]);
+    if (++position == entry_chunk::capacity) {
+      position = 0;
+      chunk = chunk->next;
+    }
+  }
+}
+
+template <class F>
+void for_each_entry(const entry_chain& chain, F&& f) {
+  if (chain.tail != nullptr)
+    for_each_entry(chain.tail->next, 0, chain.size, f);
+}
+
+/// While one chunk is read, the records that the next one names, and the line of the one after
+/// that, are on their way. `left` is how many entries follow this chunk.
+template <class Prefetch>
+void prefetch_next(const entry_chunk& chunk, std::uint32_t left, Prefetch&& prefetch) noexcept {
+  if (left == 0)
+    return;
+  const entry_chunk& next = *chunk.next;
+  const std::uint32_t count = std::min(left, entry_chunk::capacity);
+  for (std::uint32_t i = 0; i != count; ++i)
+    prefetch(next.entries[i].index);
+  if (left > count) {
+    prefetch_line(next.next);
+    prefetch_line(next.next->entries + entry_chunk::capacity - 1);
+  }
+}
+
+/// Owns every chunk. `reserve_entries(n)` is the only operation that allocates; it makes sure that
+/// n entries fit however they are spread over `chains` chains and a walk, so that moving entries
+/// from slot to slot cannot fail.
+template <class Allocator>
+class entry_pool {
+  using traits = typename std::allocator_traits<Allocator>::template rebind_traits<entry_chunk>;
+  using allocator_type = typename traits::allocator_type;
+
+  struct block {
+    entry_chunk* chunks;
+    std::size_t count;
+  };
+  using blocks = std::vector<block, typename traits::template rebind_alloc<block>>;
+
+  static constexpr std::size_t walks = 1; // one chain is being read
+  static constexpr std::size_t min_block = 16;
+  static constexpr std::size_t max_growth = 32768; // 4 MiB at a time
+
+public:
+  entry_pool(std::size_t chains, const Allocator& allocator)
+      : allocator_(allocator), blocks_(allocator), chains_(chains) {}
+
+  entry_pool(entry_pool&& other) noexcept
+      : allocator_(std::move(other.allocator_)),
+        blocks_(std::move(other.blocks_)),
+        chains_(other.chains_),
+        chunks_(std::exchange(other.chunks_, 0)),
+        entry_limit_(std::exchange(other.entry_limit_, 0)),
+        free_(std::exchange(other.free_, nullptr)),
+        fresh_block_(std::exchange(other.fresh_block_, 0)),
+        fresh_(std::exchange(other.fresh_, 0)) {
+    other.blocks_.clear();
+  }
+
+  entry_pool& operator=(entry_pool&&) = delete;
+
+  ~entry_pool() {
+    for (const block& b : blocks_)
+      traits::deallocate(allocator_, b.chunks, b.count);
+  }
+
+  /// Strong guarantee: on failure the pool is as it was, or larger.
+  void reserve_entries(std::size_t n) {
+    while (n > entry_limit_)
+      grow(std::max(chunks_for(n), chunks_ + 1) - chunks_);
+  }
+
+  void append(entry_chain& chain, entry e) noexcept {
+    const std::uint32_t fill = chain.size % entry_chunk::capacity;
+    if (fill == 0) {
+      entry_chunk* chunk = take();
+      if (chain.tail == nullptr) {
+        chunk->next = chunk;
+      } else {
+        chunk->next = chain.tail->next;
+        chain.tail->next = chunk;
+      }
+      chain.tail = chunk;
+    }
+    chain.tail->entries[fill] = e;
+    ++chain.size;
+  }
+
+  /// Keeps the entries for which `keep(entry)` holds, in their order.
+  template <class Keep, class Prefetch>
+  void filter(entry_chain& chain, Keep&& keep, Prefetch&& prefetch) noexcept {
+    if (chain.tail == nullptr)
+      return;
+    entry_chunk* const head = chain.tail->next;
+    entry_chunk* to = head;
+    entry_chunk* last = nullptr; // the last chunk that was written
+    entry kept[entry_chunk::capacity];
+    std::uint32_t fill = 0;
+    std::uint32_t size = 0;
+    const auto write = [&] {
+      std::copy_n(kept, fill, to->entries);
+      size += std::exchange(fill, 0);
+      last = std::exchange(to, to->next);
+    };
+    const entry_chunk* from = head;
+    for (std::uint32_t left = chain.size; left != 0; from = from->next) {
+      const std::uint32_t count = std::min(left, entry_chunk::capacity);
+      left -= count;
+      prefetch_next(*from, left, prefetch);
+      for (std::uint32_t i = 0; i != count; ++i) {
+        kept[fill] = from->entries[i];
+        fill += keep(from->entries[i]) ? 1u : 0u; // no branch: which ones stay is unpredictable
+        if (fill == entry_chunk::capacity)
+          write();
+      }
+    }
+    if (fill != 0)
+      write();
+    if (last == nullptr) {
+      release(chain);
+      return;
+    }
+    if (last != chain.tail) {
+      chain.tail->next = std::exchange(free_, last->next);
+      last->next = head;
+      chain.tail = last;
+    }
+    chain.size = size;
+  }
+
+  /// Gives back a whole chain. O(1).
+  void release(entry_chain& chain) noexcept {
+    if (chain.tail == nullptr)
+      return;
+    entry_chunk* head = chain.tail->next;
+    chain.tail->next = free_;
+    free_ = head;
+    chain = {};
+  }
+
+  /// A chunk that was used before, else the next one of the blocks that never were: growing touches
+  /// no memory. There is one, see reserve_entries.
+  entry_chunk* take() noexcept {
+    if (free_ != nullptr)
+      return std::exchange(free_, free_->next);
+    if (fresh_ == blocks_[fresh_block_].count) {
+      ++fresh_block_;
+      fresh_ = 0;
+    }
+    KESTREL_ASSERT(fresh_block_ < blocks_.size());
+    return ::new (blocks_[fresh_block_].chunks + fresh_++) entry_chunk;
+  }
+
+  void release(entry_chunk* chunk) noexcept {
+    chunk->next = free_;
+    free_ = chunk;
+  }
+
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return chunks_ * sizeof(entry_chunk) + blocks_.capacity() * sizeof(block);
+  }
+
+private:
+  // Full chunks, plus one that is partly filled per chain in use, plus one partly read per walk.
+  [[nodiscard]] std::size_t chunks_for(std::size_t n) const noexcept {
+    return n / entry_chunk::capacity + std::min(n, chains_ + walks) + walks;
+  }
+
+  [[nodiscard]] std::size_t entries_within(std::size_t chunks) const noexcept {
+    // Beyond `chains_ + walks` entries each further chunk holds `capacity` more.
+    const std::size_t spread = chains_ + walks;
+    if (chunks >= chunks_for(spread))
+      return (chunks - spread - walks) * entry_chunk::capacity;
+    return chunks <= walks ? 0
+                           : (chunks - walks) * entry_chunk::capacity / (entry_chunk::capacity + 1);
+  }
+
+  void grow(std::size_t wanted) {
+    const std::size_t count = std::max(wanted, std::clamp(chunks_ / 2, min_block, max_growth));
+    if (blocks_.size() == blocks_.capacity())
+      blocks_.reserve(2 * blocks_.size() + 1); // push_back below cannot lose the new block
+    blocks_.push_back({traits::allocate(allocator_, count), count});
+    prefer_large_pages(blocks_.back().chunks, count * sizeof(entry_chunk));
+    chunks_ += count;
+    entry_limit_ = entries_within(chunks_);
+  }
+
+  allocator_type allocator_;
+  blocks blocks_;
+  std::size_t chains_;
+  std::size_t chunks_ = 0;      // in all blocks
+  std::size_t entry_limit_ = 0; // how many entries they are sure to hold
+  entry_chunk* free_ = nullptr;
+  std::size_t fresh_block_ = 0; // the block whose chunks are being used for the first time
+  std::size_t fresh_ = 0;       // the first unused chunk in it
+};
+
+/// Consumes a chain from its front. It remembers where it is, so a walk may be left and resumed,
+/// and entries that belong behind the others may join meanwhile.
+class entry_walk {
+public:
+  entry_walk() = default;
+
+  explicit entry_walk(entry_chain chain) noexcept
+      : chunk_{chain.tail != nullptr ? chain.tail->next : nullptr},
+        tail_{chain.tail},
+        left_{chain.size} {
+    if (tail_ != nullptr)
+      tail_->next = nullptr;
+  }
+
+  [[nodiscard]] bool done() const noexcept { return left_ == 0; }
+  [[nodiscard]] std::uint32_t left() const noexcept { return left_; }
+
+  /// The next entry. `prefetch(index)` is called well before that index is returned.
+  template <class Pool, class Prefetch>
+  entry pop(Pool& pool, Prefetch&& prefetch) noexcept {
+    if (position_ == 0)
+      prefetch_next(*chunk_, left_ - std::min(left_, entry_chunk::capacity), prefetch);
+    const entry e = chunk_->entries[position_];
+    --left_;
+    if (++position_ == entry_chunk::capacity || left_ == 0) {
+      pool.release(std::exchange(chunk_, chunk_->next));
+      position_ = 0;
+    }
+    return e;
+  }
+
+  /// The walk is not done.
+  template <class Pool>
+  void append(Pool& pool, entry e) noexcept {
+    const std::uint32_t fill = (position_ + left_) % entry_chunk::capacity;
+    if (fill == 0) {
+      tail_->next = pool.take();
+      tail_ = tail_->next;
+      tail_->next = nullptr;
+    }
+    tail_->entries[fill] = e;
+    ++left_;
+  }
+
+  template <class F>
+  void for_each(F&& f) const {
+    for_each_entry(chunk_, position_, left_, f);
+  }
+
+private:
+  entry_chunk* chunk_ = nullptr;
+  entry_chunk* tail_ = nullptr;
+  std::uint32_t position_ = 0;
+  std::uint32_t left_ = 0;
+};
+
+} // namespace detail
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_DETAIL_ENTRY_CHAIN_HPP

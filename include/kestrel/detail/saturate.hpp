@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+//
+// From any std::chrono duration to nanoseconds, without overflow: what does not fit becomes the
+// largest or smallest value. Fractions round away from early, that is up.
+
+#ifndef KESTREL_DETAIL_SATURATE_HPP
+#define KESTREL_DETAIL_SATURATE_HPP
+
+#include <kestrel/error.hpp>
+
+#include <chrono>
+#include <cmath>
+#include <concepts>
+#include <cstdint>
+#include <limits>
+#include <ratio>
+#include <utility>
+
+KESTREL_BEGIN_NAMESPACE
+namespace detail {
+
+inline constexpr std::int64_t max_ns = std::numeric_limits<std::int64_t>::max();
+inline constexpr std::int64_t min_ns = std::numeric_limits<std::int64_t>::min();
+
+constexpr std::int64_t saturating_add(std::int64_t a, std::int64_t b) noexcept {
+  if (b > 0 ? a > max_ns - b : a < min_ns - b)
+    return b > 0 ? max_ns : min_ns;
+  return a + b;
+}
+
+/// `factor` is positive.
+constexpr std::int64_t saturating_mul(std::int64_t a, std::int64_t factor) noexcept {
+  if (a > max_ns / factor)
+    return max_ns;
+  if (a < min_ns / factor)
+    return min_ns;
+  return a * factor;
+}
+
+template <std::integral Rep>
+constexpr std::int64_t saturating_int64(Rep value) noexcept {
+  if (std::in_range<std::int64_t>(value))
+    return static_cast<std::int64_t>(value);
+  return std::cmp_less(value, 0) ? min_ns : max_ns;
+}
+
+/// Rounded up. A NaN is an error.
+template <std::integral Rep, class Period>
+constexpr std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d, errc = errc{}) {
+  using scale = std::ratio_divide<Period, std::nano>;
+  static_assert(scale::num <= max_ns / scale::den, "kestrel: this duration's period is too odd");
+  const std::int64_t count = saturating_int64(d.count());
+  const std::int64_t whole = saturating_mul(count / scale::den, scale::num);
+  const std::int64_t rest = count % scale::den * scale::num; // truncated division: sign of count
+  return saturating_add(whole, rest / scale::den + (rest % scale::den > 0 ? 1 : 0));
+}
+
+template <std::floating_point Rep, class Period>
+std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d, errc if_nan) {
+  using scale = std::ratio_divide<Period, std::nano>;
+  const long double ns = std::ceil(static_cast<long double>(d.count()) *
+                                   (static_cast<long double>(scale::num) / scale::den));
+  if (std::isnan(ns))
+    throw_error(if_nan);
+  constexpr long double limit = 9223372036854775808.0L; // 2^63, which both bounds round to
+  if (ns >= limit)
+    return max_ns;
+  return ns < -limit ? min_ns : static_cast<std::int64_t>(ns);
+}
+
+} // namespace detail
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_DETAIL_SATURATE_HPP

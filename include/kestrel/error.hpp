@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+//
+// The errors of Kestrel: errc, its category, and the one place that throws them. Every value names
+// the input that was wrong; an operation that reports one has changed nothing. Needs nothing but
+// the standard library; without exceptions, what would throw ends the program instead.
+
+#ifndef KESTREL_ERROR_HPP
+#define KESTREL_ERROR_HPP
+
+#include <kestrel/version.hpp>
+
+#include <cstdlib>
+#include <string>
+#include <system_error>
+#include <type_traits>
+
+KESTREL_BEGIN_NAMESPACE
+
+enum class errc {
+  invalid_l0_tick = 1, ///< `l0_tick` is zero, negative, or finer than the clock
+  invalid_l0_slots,    ///< `l0_slots` is zero, no power of two, or above 2^20
+  invalid_l1_tick,     ///< `l1_tick` is no positive multiple of `l0_tick`, or longer than level 0
+  invalid_l1_slots,    ///< `l1_slots` is zero, no power of two, above 2^20, or its span overflows
+  invalid_delay,       ///< a delay is not a number
+  invalid_interval,    ///< a period is zero, negative or not a number
+  invalid_callback,    ///< an empty std::function, or a null function pointer
+  too_many_timers,     ///< more than 2^30 timers are pending at once
+  shut_down,           ///< the wheel was shut down, or its execution context is gone
+};
+
+namespace detail {
+
+class error_category_impl final : public std::error_category {
+public:
+  const char* name() const noexcept override { return "kestrel"; }
+
+  std::string message(int value) const override {
+    switch (static_cast<errc>(value)) {
+    case errc::invalid_l0_tick:
+      return "l0_tick must be positive and a whole number of clock ticks";
+    case errc::invalid_l0_slots:
+      return "l0_slots must be a power of two from 1 to 2^20";
+    case errc::invalid_l1_tick:
+      return "l1_tick must be a positive multiple of l0_tick, and at most l0_tick * l0_slots";
+    case errc::invalid_l1_slots:
+      return "l1_slots must be a power of two from 1 to 2^20, and l1_tick * l1_slots must not "
+             "overflow";
+    case errc::invalid_delay:
+      return "delay must be a number";
+    case errc::invalid_interval:
+      return "interval must be positive";
+    case errc::invalid_callback:
+      return "callback must not be empty";
+    case errc::too_many_timers:
+      return "at most 2^30 timers can be pending at once";
+    case errc::shut_down:
+      return "the timer wheel was shut down";
+    }
+    return "unknown kestrel error";
+  }
+};
+
+} // namespace detail
+
+/// The category of every `errc`.
+[[nodiscard]] inline const std::error_category& error_category() noexcept {
+  static const detail::error_category_impl category;
+  return category;
+}
+
+[[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
+  return {static_cast<int>(e), error_category()};
+}
+
+namespace detail {
+
+[[noreturn]] inline void throw_error(errc e) {
+#if defined(__cpp_exceptions)
+  throw std::system_error(make_error_code(e));
+#else
+  static_cast<void>(e);
+  std::abort();
+#endif
+}
+
+} // namespace detail
+
+KESTREL_END_NAMESPACE
+
+template <>
+struct std::is_error_code_enum<kestrel::errc> : std::true_type {};
+
+#endif // KESTREL_ERROR_HPP

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+//
+// slot_arena: stable storage for timers, in pages that hold the hot records apart from the cold
+// payloads. Every slot carries a generation, so that a timer_id whose timer is gone is recognised.
+// Allocate, release and look up are O(1); memory follows the largest number of live slots.
+
+#ifndef KESTREL_SLOT_ARENA_HPP
+#define KESTREL_SLOT_ARENA_HPP
+
+#include <kestrel/detail/assert.hpp>
+#include <kestrel/detail/page_table.hpp>
+#include <kestrel/detail/prefetch.hpp>
+#include <kestrel/error.hpp>
+#include <kestrel/timer_id.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <type_traits>
+#include <utility>
+
+KESTREL_BEGIN_NAMESPACE
+
+/// What the arena needs of a hot record: room for the generation, which it owns, and for a link
+/// that chains the free slots, which the record may use as it likes while its slot is live.
+template <class Record>
+concept arena_record = std::is_trivially_copyable_v<Record> && requires(Record r) {
+  { r.generation } -> std::same_as<std::uint32_t&>;
+  { r.link } -> std::same_as<std::uint32_t&>;
+};
+
+namespace detail {
+
+/// Where a new arena's generations begin. Steps of the golden ratio keep any number of arenas as
+/// far apart as they can be, so that an id of one is unknown to the others.
+inline std::uint32_t next_first_generation() noexcept {
+  static std::atomic<std::uint32_t> step{0};
+  return step.fetch_add(0x9E3779B9u, std::memory_order_relaxed);
+}
+
+} // namespace detail
+
+/// A generational arena of `Payload`s, each with a `Record` beside it in a dense array of its own.
+///
+/// A slot's generation is odd while the slot is live and even while it is free. A slot whose
+/// generations have all been used is never used again: ids do not alias, not even then.
+///
+/// Thread safety: distinct objects safe, shared objects unsafe.
+/// Complexity: every operation is O(1); growing moves nothing.
+/// Exceptions: `allocate` and `reserve` give the strong guarantee; nothing else throws.
+template <arena_record Record, class Payload, class Allocator = std::allocator<Payload>>
+class slot_arena {
+  static constexpr std::uint32_t page_bits = 9;
+  static constexpr std::uint32_t page_size = 1u << page_bits;
+  static constexpr std::size_t max_growth = 256; // pages at a time, unless more are reserved
+  static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
+
+  // Apart, so that a walk over records finds nothing else in its cache lines and cache sets.
+  struct record_page {
+    alignas(64) Record at[page_size];
+  };
+  struct payload_page {
+    alignas(Payload) std::byte at[page_size][sizeof(Payload)];
+  };
+
+  template <class Page>
+  using page_table = detail::page_table<Page, Allocator>;
+
+public:
+  /// The most slots an arena can have.
+  static constexpr std::size_t max_size = std::size_t{1} << 30;
+
+  explicit slot_arena(std::uint32_t first_generation = detail::next_first_generation(),
+                      const Allocator& allocator = Allocator())
+      : records_(allocator), payloads_(allocator), first_generation_{first_generation & ~1u} {}
+
+  slot_arena(slot_arena&& other) noexcept
+      : records_(std::move(other.records_)),
+        payloads_(std::move(other.payloads_)),
+        first_generation_{other.first_generation_},
+        used_{std::exchange(other.used_, 0)},
+        free_{std::exchange(other.free_, no_slot)},
+        size_{std::exchange(other.size_, 0)} {}
+
+  /// The owner has released every slot: the arena itself does not know which payloads are alive.
+  ~slot_arena() = default;
+
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return payloads_.size() * page_size; }
+  [[nodiscard]] std::uint32_t first_generation() const noexcept { return first_generation_; }
+
+  /// One past the highest index ever used.
+  [[nodiscard]] std::uint32_t used() const noexcept { return used_; }
+
+  [[nodiscard]] std::size_t bytes() const noexcept { return records_.bytes() + payloads_.bytes(); }
+
+  /// Makes room for `n` live slots in all. Throws `bad_alloc`, or `errc::too_many_timers`.
+  void reserve(std::size_t n) {
+    if (n > max_size)
+      detail::throw_error(errc::too_many_timers);
+    if (capacity() < n)
+      add_pages((n - capacity() + page_size - 1) / page_size);
+  }
+
+  /// A live slot whose payload was made from `args`. Its record holds the generation and is
+  /// otherwise unspecified.
+  template <class... Args>
+  std::uint32_t allocate(Args&&... args) {
+    const bool reused = free_ != no_slot;
+    if (!reused && used_ == capacity())
+      add_pages(std::clamp<std::size_t>(payloads_.size() / 8, 1, max_growth));
+    const std::uint32_t index = reused ? free_ : used_;
+    Record& r = record(index);
+    ::new (payload_address(index)) Payload(std::forward<Args>(args)...);
+    if (reused) {
+      free_ = r.link;
+      ++r.generation;
+    } else {
+      ::new (static_cast<void*>(&r)) Record{};
+      r.generation = first_generation_ + 1;
+      ++used_;
+    }
+    ++size_;
+    return index;
+  }
+
+  /// Makes the slot's id stale. Its payload lives on until `reclaim`.
+  void invalidate(std::uint32_t index) noexcept {
+    KESTREL_ASSERT(is_live(record(index)));
+    ++record(index).generation;
+    --size_;
+  }
+
+  /// Takes back an invalidated slot whose payload needs no destructor call, or had it.
+  void reclaim(std::uint32_t index) noexcept {
+    Record& r = record(index);
+    if (r.generation == first_generation_)
+      return; // every generation was used: this slot is retired
+    r.link = std::exchange(free_, index);
+  }
+
+  void destroy_payload(std::uint32_t index) noexcept { payload(index).~Payload(); }
+
+  /// The live slot that `id` names, or null.
+  [[nodiscard]] Record* find(timer_id id) noexcept {
+    if (id.index() >= used_)
+      return nullptr;
+    Record& r = record(id.index());
+    return r.generation == id.generation() && is_live(r) ? &r : nullptr;
+  }
+
+  [[nodiscard]] const Record* find(timer_id id) const noexcept {
+    return const_cast<slot_arena*>(this)->find(id);
+  }
+
+  [[nodiscard]] static bool is_live(const Record& r) noexcept { return (r.generation & 1u) != 0; }
+
+  [[nodiscard]] Record& record(std::uint32_t index) noexcept {
+    return records_[index >> page_bits].at[index % page_size];
+  }
+
+  [[nodiscard]] const Record& record(std::uint32_t index) const noexcept {
+    return const_cast<slot_arena*>(this)->record(index);
+  }
+
+  [[nodiscard]] Payload& payload(std::uint32_t index) noexcept {
+    return *std::launder(static_cast<Payload*>(payload_address(index)));
+  }
+
+  [[nodiscard]] timer_id id_of(std::uint32_t index) const noexcept {
+    return {index, record(index).generation};
+  }
+
+  /// Asks the memory for a slot's record ahead of its use. Any index is safe.
+  void prefetch_record(std::uint32_t index) const noexcept {
+    if (index < used_)
+      detail::prefetch_line(&record(index));
+  }
+
+  void prefetch_payload(std::uint32_t index) const noexcept {
+    if (index < used_)
+      detail::prefetch_line(payload_address(index));
+  }
+
+  /// Walks every slot; for tests and debug builds. O(capacity).
+  [[nodiscard]] bool check_invariants() const noexcept {
+    std::size_t live = 0;
+    for (std::uint32_t i = 0; i != used_; ++i)
+      live += is_live(record(i)) ? 1u : 0u;
+    std::size_t free = 0;
+    for (std::uint32_t i = free_; i != no_slot; i = record(i).link) {
+      if (i >= used_ || is_live(record(i)) || ++free > used_)
+        return false;
+    }
+    return live == size_ && live + free <= used_ && used_ <= capacity();
+  }
+
+private:
+  // If the second line throws, the spare pages of the first are used next time.
+  void add_pages(std::size_t n) {
+    const std::size_t pages = payloads_.size() + n;
+    if (pages * page_size > max_size)
+      detail::throw_error(errc::too_many_timers);
+    records_.grow_to(pages);
+    payloads_.grow_to(pages);
+  }
+
+  void* payload_address(std::uint32_t index) const noexcept {
+    return payloads_[index >> page_bits].at[index % page_size];
+  }
+
+  page_table<record_page> records_;
+  page_table<payload_page> payloads_;
+  std::uint32_t first_generation_; // even: what a slot's generation is before its first use
+  std::uint32_t used_ = 0;
+  std::uint32_t free_ = no_slot;
+  std::size_t size_ = 0;
+};
+
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_SLOT_ARENA_HPP

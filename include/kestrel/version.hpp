@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+//
+// The version of Kestrel, and the namespace that carries it.
+//
+// The three numbers below are the only place where the version is written: CMake reads them from
+// here, and the inline namespace is pasted from them, so that a program may hold two vendored
+// copies of different versions. Needs nothing else.
+
+#ifndef KESTREL_VERSION_HPP
+#define KESTREL_VERSION_HPP
+
+#define KESTREL_VERSION_MAJOR 0
+#define KESTREL_VERSION_MINOR 1
+#define KESTREL_VERSION_PATCH 0
+
+// For comparisons in the preprocessor, in Asio's layout: 0.1.0 is 100, 1.2.3 is 100203.
+#define KESTREL_VERSION                                                                            \
+  (KESTREL_VERSION_MAJOR * 100000 + KESTREL_VERSION_MINOR * 100 + KESTREL_VERSION_PATCH)
+
+// Each helper calls a second one, so that its arguments are expanded before # and ## see them.
+#define KESTREL_DETAIL_VERSION_STRING(major, minor, patch)                                         \
+  KESTREL_DETAIL_VERSION_STRING_I(major, minor, patch)
+#define KESTREL_DETAIL_VERSION_STRING_I(major, minor, patch) #major "." #minor "." #patch
+#define KESTREL_DETAIL_VERSION_NAMESPACE(major, minor)                                             \
+  KESTREL_DETAIL_VERSION_NAMESPACE_I(major, minor)
+#define KESTREL_DETAIL_VERSION_NAMESPACE_I(major, minor) v##major##_##minor
+
+// "0.1.0"
+#define KESTREL_VERSION_STRING                                                                     \
+  KESTREL_DETAIL_VERSION_STRING(KESTREL_VERSION_MAJOR, KESTREL_VERSION_MINOR, KESTREL_VERSION_PATCH)
+
+// v0_1: while below 1.0, a minor version may change the layout of what it holds, a patch may not.
+#define KESTREL_VERSION_NAMESPACE                                                                  \
+  KESTREL_DETAIL_VERSION_NAMESPACE(KESTREL_VERSION_MAJOR, KESTREL_VERSION_MINOR)
+
+// Every header of Kestrel puts what it declares between these two. No semicolon follows them.
+#define KESTREL_BEGIN_NAMESPACE                                                                    \
+  namespace kestrel {                                                                              \
+  inline namespace KESTREL_VERSION_NAMESPACE {
+#define KESTREL_END_NAMESPACE                                                                      \
+  }                                                                                                \
+  }
+
+#endif // KESTREL_VERSION_HPP

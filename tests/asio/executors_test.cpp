@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+//
+// Where callbacks run: on the wheel's executor, or on their own if they bring one, be it a strand, a
+// thread pool, or an executor that runs what it is given at once.
+
+#include "manual_clock.hpp"
+
+#include <asio/bind_executor.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/strand.hpp>
+#include <asio/thread_pool.hpp>
+
+#include <catch.hpp>
+
+#include <atomic>
+#include <stdexcept>
+#include <thread>
+
+using namespace kestrel_tests;
+
+namespace {
+
+/// Runs what it is given at once, though it says that it never blocks.
+class inline_executor {
+public:
+  explicit inline_executor(asio::execution_context& context, int* calls = nullptr)
+      : context_{&context}, calls_{calls} {}
+
+  asio::execution_context& query(asio::execution::context_t) const noexcept { return *context_; }
+  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
+    return asio::execution::blocking.never;
+  }
+  inline_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+
+  template <class F>
+  void execute(F f) const {
+    if (calls_ != nullptr)
+      ++*calls_;
+    f();
+  }
+
+  friend bool operator==(const inline_executor& a, const inline_executor& b) noexcept {
+    return a.context_ == b.context_;
+  }
+  friend bool operator!=(const inline_executor& a, const inline_executor& b) noexcept {
+    return !(a == b);
+  }
+
+private:
+  asio::execution_context* context_;
+  int* calls_;
+};
+
+} // namespace
+
+TEST_CASE("The wheel gives its executor", "[executors]") {
+  asio::io_context io;
+  manual_wheel wheel{io};
+  CHECK(wheel.get_executor() == io.get_executor());
+  kestrel::basic_timer_wheel<asio::io_context::executor_type, manual_traits> typed{
+      io.get_executor()};
+  CHECK(typed.get_executor() == io.get_executor());
+}
+
+TEST_CASE("Callbacks of a wheel on a strand run in the strand", "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  const auto strand = asio::make_strand(io);
+  manual_wheel wheel{strand};
+  int inside = 0;
+  wheel.schedule_after(5ms, [&] { inside += strand.running_in_this_thread(); });
+  wheel.schedule_every(5ms, 5ms, [&](kestrel::timer_id id) {
+    inside += strand.running_in_this_thread();
+    wheel.cancel(id);
+  });
+  for (int i = 0; i != 1000; ++i)
+    wheel.schedule_after(0ms, [&] { inside += strand.running_in_this_thread(); });
+  stall(io, 10ms);
+  CHECK(inside == 1002);
+}
+
+TEST_CASE("A callback bound to a strand runs in it, and the others do not", "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  const auto strand = asio::make_strand(io);
+  manual_wheel wheel{io};
+  int inside = 0;
+  int outside = 0;
+  const auto look = [&] { ++(strand.running_in_this_thread() ? inside : outside); };
+  wheel.schedule_after(5ms, asio::bind_executor(strand, look));
+  wheel.schedule_after(5ms, look);
+  wheel.schedule_every(5ms, 1h, asio::bind_executor(strand, look));
+  stall(io, 10ms);
+  CHECK(inside == 2);
+  CHECK(outside == 1);
+}
+
+TEST_CASE("Callbacks bound to one strand run in the order in which they fell due", "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  const auto strand = asio::make_strand(io);
+  manual_wheel wheel{io};
+  journal ran;
+  for (int i = 0; i != 300; ++i)
+    wheel.schedule_after(3s - i * 7ms, asio::bind_executor(strand, ran.note(i)));
+  stall(io, 5s);
+  REQUIRE(ran.size() == 300);
+  for (int i = 0; i != 300; ++i)
+    CHECK(ran[static_cast<std::size_t>(i)].label / 10 <= (299 - i) / 10 + 1);
+}
+
+TEST_CASE("A bound callback gets its id and its missed periods as any other", "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  asio::io_context other;
+  manual_wheel wheel{io};
+  kestrel::timer_id told;
+  std::uint64_t missed = 99;
+  const auto id = wheel.schedule_every(
+      10ms, 10ms, asio::bind_executor(other, [&](kestrel::timer_id i, std::uint64_t m) {
+        told = i;
+        missed = m;
+      }));
+  stall(io, 10ms);
+  manual_clock::advance(35ms); // it runs 35 ms late: at 45 ms; 20, 30 and 40 are missed
+  other.run();
+  CHECK(told == id);
+  CHECK(missed == 3);
+  CHECK(wheel.expiry(id) == manual_clock::start + 50ms);
+  CHECK(wheel.stats().missed_periods == 3);
+}
+
+TEST_CASE("A bound callback on its way does not fire twice", "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  asio::io_context other;
+  manual_wheel wheel{io};
+  int ran = 0;
+  const auto id =
+      wheel.schedule_every(10ms, 10ms, asio::bind_executor(other, [&] { ++ran; }));
+  pass(io, 100ms); // its executor is busy meanwhile
+  CHECK(ran == 0);
+  other.run();
+  CHECK(ran == 1);
+  CHECK(wheel.stats().fired == 1);
+  CHECK(wheel.stats().missed_periods == 9);
+  CHECK(wheel.expiry(id) == manual_clock::start + 110ms);
+}
+
+TEST_CASE("A callback bound to a thread pool runs on one of its threads", "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  asio::thread_pool pool(1);
+  manual_wheel wheel{io};
+  std::thread::id where;
+  wheel.schedule_after(5ms,
+                       asio::bind_executor(pool, [&] { where = std::this_thread::get_id(); }));
+  stall(io, 10ms);
+  pool.join();
+  CHECK(where != std::thread::id());
+  CHECK(where != std::this_thread::get_id());
+}
+
+TEST_CASE("A wheel may live on a thread pool", "[executors]") {
+  const at_start clock;
+  asio::thread_pool pool(2);
+  wheel_with<manual_traits> wheel{pool};
+  std::atomic<int> ran = 0;
+  for (int i = 0; i != 1000; ++i)
+    wheel.schedule_after(std::chrono::milliseconds(i % 50), [&] { ++ran; });
+  manual_clock::advance(1s);
+  pool.join();
+  CHECK(ran == 1000);
+  CHECK(wheel.empty());
+}
+
+TEST_CASE("A callback bound to an executor that runs things at once does not deadlock",
+          "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  int calls = 0;
+  int ran = 0;
+  const inline_executor at_once{io, &calls};
+  manual_wheel wheel{io};
+  const auto touch = [&] {
+    CHECK(checked_mutex::held() == 0);
+    wheel.schedule_after(1h, [] {});
+    ++ran;
+  };
+  wheel.schedule_after(5ms, asio::bind_executor(at_once, touch));
+  const auto id = wheel.schedule_every(5ms, 10ms, asio::bind_executor(at_once, touch));
+  stall(io, 10ms);
+  CHECK(ran == 2);
+  CHECK(calls == 2);
+  stall(io, 10ms);
+  CHECK(ran == 3);
+  CHECK(wheel.cancel(id));
+  CHECK(checked_mutex::take_violations() == 0);
+}
+
+TEST_CASE("A callback that throws inside an executor that runs things at once leaves run()",
+          "[executors][exceptions]") {
+  const at_start clock;
+  asio::io_context io;
+  const inline_executor at_once{io};
+  manual_wheel wheel{io};
+  int ran = 0;
+  const auto throws = [&] {
+    ++ran;
+    throw std::runtime_error("callback");
+  };
+  SECTION("once") {
+    wheel.schedule_after(5ms, asio::bind_executor(at_once, throws));
+    manual_clock::advance(10ms);
+    CHECK_THROWS_AS(settle(io), std::runtime_error);
+    CHECK(wheel.empty());
+    stall(io, 1s);
+    CHECK(ran == 1);
+  }
+  SECTION("periodically") {
+    const auto id = wheel.schedule_every(5ms, 10ms, asio::bind_executor(at_once, throws));
+    for (int i = 1; i != 10; ++i) {
+      manual_clock::advance(10ms);
+      CHECK_THROWS_AS(settle(io), std::runtime_error);
+      CHECK(ran == i);
+      CHECK(wheel.stats().stale_entries == 0);
+    }
+    CHECK(wheel.cancel(id));
+    CHECK(wheel.empty());
+    stall(io, 1s);
+    CHECK(ran == 9);
+  }
+}
+
+TEST_CASE("A wheel may live on an executor that runs things at once", "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  const inline_executor at_once{io};
+  kestrel::basic_timer_wheel<inline_executor, manual_traits> wheel{at_once};
+  journal ran;
+  for (int i = 0; i != 1000; ++i)
+    wheel.schedule_after(std::chrono::milliseconds(i % 10), ran.note(i));
+  stall(io, 10ms);
+  CHECK(ran.size() == 1000);
+  CHECK(wheel.empty());
+  CHECK(checked_mutex::take_violations() == 0);
+}
