@@ -8,8 +8,10 @@
 #include <catch.hpp>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 using namespace kestrel_tests;
@@ -128,14 +130,13 @@ TEST_CASE("The next expiry is after now and never too late, after any history", 
     if (random(3) != 0 || pending.empty()) {
       pending.emplace_back(wheel.insert(delay, i), wheel.now() + delay);
     } else {
-      auto& [id, deadline] = pending[random(pending.size())];
+      const std::size_t chosen = random(pending.size());
       if (random(2) == 0) {
-        wheel.cancel(id);
-        pending.erase(std::find_if(pending.begin(), pending.end(),
-                                   [id = id](const auto& p) { return p.first == id; }));
+        wheel.cancel(pending[chosen].first);
+        pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(chosen));
       } else {
-        wheel.postpone(id, delay);
-        deadline = wheel.now() + delay;
+        wheel.postpone(pending[chosen].first, delay);
+        pending[chosen].second = wheel.now() + delay;
       }
     }
     if (pending.size() > 40 || random(10) == 0)

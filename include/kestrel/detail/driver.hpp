@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// driver: the alarm clock of a wheel, one pending Asio wait at most. Setting it anew either
-// succeeds or leaves the wait that was pending before.
+// driver: the alarm clock of a wheel. At most one handler of it is on its way at any time, in
+// memory that is kept for it, so that setting it neither piles up handlers nor runs out of memory.
 
 #ifndef KESTREL_DETAIL_DRIVER_HPP
 #define KESTREL_DETAIL_DRIVER_HPP
@@ -9,50 +9,45 @@
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 
-#include <cstddef>
 #include <memory>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// `Owner::wake()` is called once after each `set` that was not followed by another or by `clear`,
-/// unless the context ends first. Pending waits share the ownership of the owner.
+/// Each `set` is followed by one `owner.wake(on_time)`, unless the context ends first: on time, or
+/// soon after `cancel`. The pending handler shares the ownership of the owner, of whom the driver
+/// is a part.
 ///
 /// Thread safety: all calls under the owner's lock; `wake` is called without it.
-template <class Timer, class Owner>
+template <class Timer, class Owner, class Mutex>
 class driver {
 public:
-  explicit driver(const typename Timer::executor_type& executor)
-      : timers_{Timer(executor), Timer(executor)} {}
+  driver(const typename Timer::executor_type& executor, handler_memory<Mutex>& memory)
+      : timer_(executor), memory_{memory} {}
 
-  void set(typename Timer::time_point time, std::shared_ptr<Owner> owner, handler_memory& memory) {
-    Timer& spare = timers_[1 - pending_];
-    spare.expires_at(time);
-    spare.async_wait(wake_handler{std::move(owner), &memory});
-    clear();
-    pending_ = 1 - pending_;
+  /// Not before the handler of the last `set` has run.
+  void set(typename Timer::time_point time, std::shared_ptr<Owner> owner) {
+    timer_.expires_at(time);
+    timer_.async_wait(handler{std::move(owner), &memory_});
   }
 
-  void clear() { timers_[pending_].cancel(); }
+  void cancel() { timer_.cancel(); }
 
 private:
-  struct wake_handler {
-    using allocator_type = handler_allocator<void>;
+  struct handler {
+    using allocator_type = handler_allocator<void, Mutex>;
 
     allocator_type get_allocator() const noexcept { return allocator_type(*memory); }
 
-    void operator()(net::error_code ec) const {
-      if (!ec)
-        owner->wake();
-    }
+    void operator()(net::error_code ec) const { owner->wake(!ec); }
 
     std::shared_ptr<Owner> owner;
-    handler_memory* memory; // a part of the owner
+    handler_memory<Mutex>* memory;
   };
 
-  Timer timers_[2];
-  std::size_t pending_ = 0; // the one that may have a wait; the other has none
+  Timer timer_;
+  handler_memory<Mutex>& memory_;
 };
 
 } // namespace detail

@@ -230,7 +230,7 @@ private:
   }
 
   void grow(std::size_t wanted) {
-    const std::size_t count = std::max(wanted, std::clamp(chunks_ / 2, min_block, max_growth));
+    const std::size_t count = std::max(wanted, std::clamp(chunks_ / 8, min_block, max_growth));
     if (blocks_.size() == blocks_.capacity())
       blocks_.reserve(2 * blocks_.size() + 1); // push_back below cannot lose the new block
     blocks_.push_back({traits::allocate(allocator_, count), count});

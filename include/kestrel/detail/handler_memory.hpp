@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: MIT
 //
-// handler_memory: a few blocks for the handlers that a wheel itself hands to Asio, so that arming
-// the driver allocates nothing, from whichever thread.
+// handler_memory: memory for the handlers that a wheel itself hands to Asio. Blocks are kept for
+// the next handler, so that in steady state nothing is allocated, from whichever thread.
 
 #ifndef KESTREL_DETAIL_HANDLER_MEMORY_HPP
 #define KESTREL_DETAIL_HANDLER_MEMORY_HPP
 
 #include <kestrel/version.hpp>
 
-#include <atomic>
 #include <cstddef>
+#include <mutex>
 #include <new>
+#include <utility>
 
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// Thread safe. Beyond its blocks it falls back on the heap.
+/// Thread safety: as `Mutex` gives it.
+template <class Mutex>
 class handler_memory {
   static constexpr std::size_t block_size = 256;
 
-  struct block {
-    alignas(std::max_align_t) std::byte bytes[block_size];
-    std::atomic<bool> taken{false};
+  struct free_block {
+    free_block* next;
   };
 
 public:
@@ -29,54 +30,64 @@ public:
   handler_memory(const handler_memory&) = delete;
   handler_memory& operator=(const handler_memory&) = delete;
 
-  void* allocate(std::size_t size) {
-    if (size <= block_size) {
-      for (block& b : blocks_) {
-        if (!b.taken.exchange(true, std::memory_order_acquire))
-          return b.bytes;
-      }
-    }
-    return ::operator new(size);
+  ~handler_memory() {
+    while (free_ != nullptr)
+      ::operator delete(std::exchange(free_, free_->next));
   }
 
-  void deallocate(void* p) noexcept {
-    for (block& b : blocks_) {
-      if (p == b.bytes) {
-        b.taken.store(false, std::memory_order_release);
-        return;
-      }
+  void* allocate(std::size_t size) {
+    if (size > block_size)
+      return ::operator new(size);
+    {
+      const std::lock_guard lock(mutex_);
+      if (free_ != nullptr)
+        return std::exchange(free_, free_->next);
     }
-    ::operator delete(p);
+    return ::operator new(block_size);
+  }
+
+  void deallocate(void* p, std::size_t size) noexcept {
+    if (size > block_size) {
+      ::operator delete(p);
+      return;
+    }
+    const std::lock_guard lock(mutex_);
+    free_ = ::new (p) free_block{free_};
   }
 
 private:
-  // One wait is pending, and up to three that were cancelled by an earlier deadline may be queued.
-  block blocks_[4];
+  Mutex mutex_;
+  free_block* free_ = nullptr;
 };
 
-/// The allocator that a handler shows to Asio. Its handler keeps the memory alive.
-template <class T>
+/// The allocator that a handler shows to Asio. The handler keeps the memory alive.
+template <class T, class Mutex>
 class handler_allocator {
 public:
   using value_type = T;
 
-  explicit handler_allocator(handler_memory& memory) noexcept : memory_{&memory} {}
+  template <class U>
+  struct rebind {
+    using other = handler_allocator<U, Mutex>;
+  };
+
+  explicit handler_allocator(handler_memory<Mutex>& memory) noexcept : memory_{&memory} {}
 
   template <class U>
-  handler_allocator(const handler_allocator<U>& other) noexcept : memory_{other.memory_} {}
+  handler_allocator(const handler_allocator<U, Mutex>& other) noexcept : memory_{other.memory_} {}
 
   T* allocate(std::size_t n) { return static_cast<T*>(memory_->allocate(n * sizeof(T))); }
-  void deallocate(T* p, std::size_t) noexcept { memory_->deallocate(p); }
+  void deallocate(T* p, std::size_t n) noexcept { memory_->deallocate(p, n * sizeof(T)); }
 
-  friend bool operator==(handler_allocator a, handler_allocator b) noexcept {
+  friend bool operator==(const handler_allocator& a, const handler_allocator& b) noexcept {
     return a.memory_ == b.memory_;
   }
 
 private:
-  template <class U>
+  template <class U, class M>
   friend class handler_allocator;
 
-  handler_memory* memory_;
+  handler_memory<Mutex>* memory_;
 };
 
 } // namespace detail

@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -71,7 +72,7 @@ public:
   timer_engine(const Executor& executor, const geometry_type& geometry)
       : executor_(executor),
         epoch_{ticks_of_clock(clock::now())},
-        driver_(std::in_place, executor),
+        driver_(std::in_place, executor, driver_memory_),
         wheel_(geometry) {}
 
   static std::shared_ptr<timer_engine> create(const Executor& executor,
@@ -193,23 +194,26 @@ public:
   }
 
   /// Called by the driver.
-  void wake() {
+  void wake(bool on_time) {
     lock_type lock(mutex_);
-    ++counters_.wakeups;
+    if (on_time)
+      ++counters_.wakeups;
     run_batch(lock);
   }
 
   /// Called by a callback that is due and has an executor of its own: the rest of the way to it.
+  /// The timer stays claimed until it is delivered, cancelled, or postponed.
   template <class OwnExecutor>
   void send(const OwnExecutor& own, timer_id id, lock_type& lock) {
+    const std::uint32_t claim = wheel_.claim_of(id);
     wheel_.get(id)->sent = true;
     lock.unlock();
     try {
-      net::post(own, [engine = this->shared_from_this(), id] { engine->deliver(id); });
+      net::post(own, delivery{this->shared_from_this(), id, claim});
     } catch (...) {
       lock.lock();
-      if (timer* t = wheel_.get(id))
-        finish_run(id, *t);
+      if (wheel_.claim_of(id) == claim)
+        file_again(id);
       throw;
     }
     lock.lock();
@@ -219,10 +223,24 @@ private:
   static_assert(std::ratio_greater_equal_v<typename clock::period, std::nano>,
                 "kestrel: a clock finer than a nanosecond would be rounded");
 
+  struct delivery {
+    using allocator_type = handler_allocator<void, typename Traits::mutex>;
+
+    allocator_type get_allocator() const noexcept {
+      return allocator_type(engine->delivery_memory_);
+    }
+
+    void operator()() const { engine->deliver(id, claim); }
+
+    std::shared_ptr<timer_engine> engine;
+    timer_id id;
+    std::uint32_t claim;
+  };
+
   using wheel_type = wheel<timer, geometry_type>;
   using driver_type =
-      driver<net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>,
-             timer_engine>;
+      driver<net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>, timer_engine,
+             typename Traits::mutex>;
 
   static constexpr std::uint64_t never = wheel_type::never;
   static constexpr std::uint64_t at_once = 0;
@@ -286,10 +304,7 @@ private:
   /// Done twice, it is undone.
   auto swap_callback(timer_id id, callback_type& action) noexcept {
     return [this, id, &action](std::uint64_t deadline) {
-      wheel_.postpone_at(id, deadline, [&action](timer& t) {
-        swap(t.action, action);
-        t.sent = false;
-      });
+      wheel_.postpone_at(id, deadline, [&action](timer& t) { swap(t.action, action); });
     };
   }
 
@@ -300,6 +315,8 @@ private:
       return false;
     postpone_to(deadline);
     try {
+      if (wheel_.claim_of(id) != 0 && wheel_.get(id)->sent)
+        file_again(id); // what was sent will find that it came for nothing
       arm_if_earlier();
     } catch (...) {
       postpone_to(*old);
@@ -309,24 +326,28 @@ private:
     return true;
   }
 
-  // ---- The driver, under the lock. `armed_` is the time at which a handler will look: of the
-  // driver, or `at_once` while one is posted, or `never`.
+  // ---- Waking, under the lock. One handler at most is on its way: the driver's, which will look
+  // at the time `armed_`, or one that comes `at_once`, posted or because the driver was cancelled.
 
   void arm_if_earlier() {
     if (wheel_.wake_hint() < armed_)
       arm(wheel_.wake_hint());
   }
 
+  /// To an earlier time than before. A handler that waits for a later one is called and sees to it.
   void arm(std::uint64_t time) {
-    driver_->set(time_of(time), this->shared_from_this(), memory_);
-    armed_ = time;
+    if (armed_ == never) {
+      driver_->set(time_of(time), this->shared_from_this());
+      armed_ = time;
+    } else {
+      driver_->cancel();
+      armed_ = at_once;
+    }
   }
 
   void disarm() {
-    if (armed_ != never && armed_ != at_once) {
-      driver_->clear();
-      armed_ = never;
-    }
+    if (armed_ != never)
+      arm(at_once);
   }
 
   void resume() {
@@ -362,11 +383,19 @@ private:
     if (armed_ == at_once)
       return;
     const std::uint64_t next = wheel_.next_wake();
-    if (next <= time) {
-      net::post(executor_, [engine = this->shared_from_this()] { engine->resume(); });
+    if (next <= time && armed_ == never && post_resume())
       armed_ = at_once;
-    } else if (next < armed_) {
+    else if (next < armed_)
       arm(next);
+  }
+
+  /// False if there is no memory for it. The driver needs none.
+  bool post_resume() {
+    try {
+      net::post(executor_, [engine = this->shared_from_this()] { engine->resume(); });
+      return true;
+    } catch (const std::bad_alloc&) {
+      return false;
     }
   }
 
@@ -394,6 +423,8 @@ private:
     {
       callback_type action(std::move(t.action));
       wheel_.cancel(id);
+      if (wheel_.empty())
+        disarm();
       lock.unlock();
       action(*this, {id, 0});
     }
@@ -418,47 +449,42 @@ private:
         throw;
       }
       put_back(id, action, lock);
-      if (action)
-        lock.unlock(); // it was cancelled or replaced: destroyed outside the lock
     }
-    if (!lock.owns_lock())
-      lock.lock();
+    lock.lock();
   }
 
+  /// If the timer was cancelled or its callback replaced meanwhile, `action` is left to the caller,
+  /// who destroys it outside the lock.
   void put_back(timer_id id, callback_type& action, lock_type& lock) {
-    lock.lock();
-    timer* t = wheel_.get(id);
-    if (t == nullptr)
-      return;
-    if (!t->action)
-      t->action = std::move(action);
-    finish_run(id, *t);
+    const std::lock_guard relocked(lock);
+    if (timer* t = wheel_.get(id)) {
+      if (!t->action)
+        t->action = std::move(action);
+      file_again(id);
+    }
   }
 
   /// Files a timer that was claimed and has more to do.
-  void finish_run(timer_id id, timer& t) {
-    t.sent = false;
+  void file_again(timer_id id) {
+    wheel_.get(id)->sent = false;
     wheel_.rearm(id, *wheel_.expiry(id));
     arm_if_earlier();
   }
 
-  /// Runs on the callback's own executor. Only here is its timer claimed for good.
-  void deliver(timer_id id) {
+  /// Runs on the callback's own executor. Only here does its timer begin to fire.
+  void deliver(timer_id id, std::uint32_t claim) {
     lock_type lock(mutex_);
-    timer* t = wheel_.get(id);
-    if (t == nullptr)
-      return; // cancelled on the way
+    if (wheel_.claim_of(id) != claim)
+      return; // cancelled or postponed on the way
     const std::uint64_t time = now();
-    if (!t->sent || *wheel_.expiry(id) > time) {
-      finish_run(id, *t); // postponed on the way
-      return;
-    }
-    if (t->interval == 0) {
-      run_once(id, *t, lock);
-    } else {
-      t->sent = false;
-      run_period(id, *t, time, lock);
-    }
+    if (*wheel_.expiry(id) > time)
+      return file_again(id); // the clock stepped back
+    timer& t = *wheel_.get(id);
+    t.sent = false;
+    if (t.interval == 0)
+      run_once(id, t, lock);
+    else
+      run_period(id, t, time, lock);
   }
 
   static context_registry& registry_of(const Executor& executor) {
@@ -471,9 +497,10 @@ private:
   std::uint64_t armed_ = never;
   bool shut_down_ = false;
   timer_wheel_stats counters_;
+  handler_memory<typename Traits::mutex> driver_memory_;
+  handler_memory<typename Traits::mutex> delivery_memory_;
   std::optional<driver_type> driver_; // empty once the execution context is gone
   wheel_type wheel_;
-  handler_memory memory_;
 };
 
 } // namespace detail

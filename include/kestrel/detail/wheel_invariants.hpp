@@ -1,26 +1,27 @@
 // SPDX-License-Identifier: MIT
 //
-// wheel::check_invariants: every count, bitmap and bound of the wheel compared with a recount.
+// wheel_levels::check_invariants: every count, bitmap and bound compared with a recount.
 
 #ifndef KESTREL_DETAIL_WHEEL_INVARIANTS_HPP
 #define KESTREL_DETAIL_WHEEL_INVARIANTS_HPP
 
-#include <kestrel/wheel.hpp>
+#include <kestrel/detail/wheel_levels.hpp>
 
 #include <set>
 
 KESTREL_BEGIN_NAMESPACE
+namespace detail {
 
-template <class T, class Geometry, class Allocator>
-bool wheel<T, Geometry, Allocator>::check_invariants() const {
-  if (!arena_.check_invariants() || boundary_ != units(now_) || time_ < boundary_)
+template <class Arena, class Geometry, class Allocator>
+bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& arena) const {
+  if (boundary_ != units(now_) || time_ < boundary_)
     return false;
 
   // Each pending timer has exactly one place: in a slot, in the walk, or with its claimer.
   std::set<std::uint32_t> filed;
   std::size_t entries = walk_.left();
   walk_.for_each([&](entry e) {
-    if (is_current(e, walk_place_))
+    if (is_current(e, walk_place_, arena))
       filed.insert(e.index);
   });
 
@@ -30,12 +31,12 @@ bool wheel<T, Geometry, Allocator>::check_invariants() const {
     const bool level0 = number < l0_count();
     std::set<std::uint32_t> live;
     bool placed_well = true;
-    detail::for_each_entry(s.chain, [&](entry e) {
-      if (!is_current(e, place_of(number)))
+    for_each_entry(s.chain, [&](entry e) {
+      if (!is_current(e, s.place, arena))
         return;
       live.insert(e.index);
       // An entry is looked at no later than its timer is due; what is already due is due now.
-      const tick_type tick = std::max(tick_of(arena_.record(e.index).deadline), now_);
+      const tick_type tick = std::max(tick_of(arena.record(e.index).deadline), now_);
       const tick_type looked_at = level0 ? now_ + l0_slot(number - l0_slot(now_))
                                          : comes_down_at(l1_first_[number - l0_count()]);
       placed_well = placed_well && looked_at <= tick && looked_at >= now_;
@@ -57,20 +58,21 @@ bool wheel<T, Geometry, Allocator>::check_invariants() const {
     }
   }
 
-  std::size_t detached = 0;
-  for (std::uint32_t index = 0; index != arena_.used(); ++index) {
-    const record& r = arena_.record(index);
-    if (!arena::is_live(r))
+  std::size_t claimed = 0;
+  for (std::uint32_t index = 0; index != arena.used(); ++index) {
+    const record& r = arena.record(index);
+    if (!Arena::is_live(r))
       continue;
-    if (is_detached(r.link))
-      ++detached;
+    if (place::is_claimed(r.link))
+      ++claimed;
     else if (!filed.contains(index))
       return false;
   }
-  return entries == entries_ && l1_next == l1_next_ && detached <= detached_ &&
-         filed.size() + detached == arena_.size() && wake_ <= units(next_event());
+  return entries == entries_ && l1_next == l1_next_ && claimed <= claimed_ &&
+         filed.size() + claimed == arena.size() && wake_ <= units(next_event());
 }
 
+} // namespace detail
 KESTREL_END_NAMESPACE
 
 #endif // KESTREL_DETAIL_WHEEL_INVARIANTS_HPP

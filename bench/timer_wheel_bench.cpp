@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: MIT
+//
+// kestrel::timer_wheel, with and without its lock, against asio::steady_timer, through their public
+// interfaces, with a callback of two pointers per timer.
+//
+//   cmake -P cmake/bench.cmake                     the whole table, in about four minutes
+//   cmake -DARGS=--quick -P cmake/bench.cmake      few timers, few repetitions; a first impression
+//   cmake -DARGS=--help -P cmake/bench.cmake       Google Benchmark's own options, which work too
+//
+// How to read it. A row is an operation with so many timers pending. The figures are nanoseconds
+// per operation, of processor time but for `fire`, which might sleep; a ratio says how many times
+// as fast as asio::steady_timer. Which timer is next is drawn at random, so that with many timers
+// most of what is seen is cache misses, as in a server; drawing costs what the row `empty loop`
+// says, in every figure. The repetitions of all benchmarks are shuffled, so that a noisy minute of
+// the machine does not fall on one of them alone: compare within a run rather than across runs.
+//
+//   reset           moves an idle timeout to 60 s from now, as for data on a connection
+//   cancel and arm  cancels, and schedules anew for 30 to 60 s from now
+//   fire            io_context::run() from the first to the last of the timers that are due
+//
+// A steady_timer can only be reset by cancelling the wait. The aborted handlers are a part of its
+// price: io_context::poll() gets rid of them after each batch of operations. The wheels leave none.
+
+#include <kestrel/timer_wheel.hpp>
+
+#include <asio/error_code.hpp>
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/version.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <ctime>
+#include <map>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using clock_type = std::chrono::steady_clock;
+
+constexpr auto idle_timeout = 60s;
+constexpr auto shortest_delay = 30s;
+constexpr auto longest_delay = 60s;
+
+// ---- What is compared
+
+/// Xorshift. Its numbers need not be good, but cheap.
+class random_numbers {
+public:
+  /// A number from 0 to n - 1.
+  std::uint64_t below(std::uint64_t n) noexcept {
+    state_ ^= state_ << 13;
+    state_ ^= state_ >> 7;
+    state_ ^= state_ << 17;
+    return (state_ >> 32) * n >> 32;
+  }
+
+  std::chrono::microseconds delay() noexcept {
+    constexpr std::chrono::microseconds range = longest_delay - shortest_delay;
+    const std::uint64_t more = below(static_cast<std::uint64_t>(range.count()));
+    return shortest_delay + std::chrono::microseconds(more);
+  }
+
+private:
+  std::uint64_t state_ = 0x9E3779B97F4A7C15u;
+};
+
+/// Two pointers: what closes a connection that has timed out, say.
+struct callback {
+  void operator()() const {
+    ++*fired;
+    benchmark::DoNotOptimize(owner);
+  }
+
+  void operator()(const asio::error_code& ec) const {
+    if (!ec)
+      (*this)();
+  }
+
+  std::uint64_t* fired;
+  void* owner;
+};
+
+template <class Wheel>
+class wheel_timers {
+public:
+  explicit wheel_timers(std::size_t n) : ids_(n) { wheel_.reserve(n); }
+
+  std::size_t size() const { return ids_.size(); }
+  std::uint64_t fired() const { return fired_; }
+
+  void arm(std::size_t i, clock_type::duration delay) {
+    ids_[i] = wheel_.schedule_after(delay, call(i));
+  }
+  void arm_at(std::size_t i, clock_type::time_point deadline) {
+    ids_[i] = wheel_.schedule_at(deadline, call(i));
+  }
+  void reset(std::size_t i) { wheel_.postpone(ids_[i], idle_timeout); }
+  void cancel_and_arm(std::size_t i, clock_type::duration delay) {
+    wheel_.cancel(ids_[i]);
+    arm(i, delay);
+  }
+  void clean_up() {}
+  void run() {
+    io_.restart();
+    io_.run();
+  }
+
+private:
+  callback call(std::size_t i) { return {&fired_, &ids_[i]}; }
+
+  asio::io_context io_{1};
+  Wheel wheel_{io_};
+  std::vector<kestrel::timer_id> ids_;
+  std::uint64_t fired_ = 0;
+};
+
+class asio_timers {
+public:
+  explicit asio_timers(std::size_t n) {
+    timers_.reserve(n);
+    while (timers_.size() != n)
+      timers_.emplace_back(io_);
+  }
+
+  std::size_t size() const { return timers_.size(); }
+  std::uint64_t fired() const { return fired_; }
+
+  void arm(std::size_t i, clock_type::duration delay) {
+    timers_[i].expires_after(delay);
+    timers_[i].async_wait(call(i));
+  }
+  void arm_at(std::size_t i, clock_type::time_point deadline) {
+    timers_[i].expires_at(deadline);
+    timers_[i].async_wait(call(i));
+  }
+  void reset(std::size_t i) { arm(i, idle_timeout); }
+  void cancel_and_arm(std::size_t i, clock_type::duration delay) {
+    timers_[i].cancel();
+    arm(i, delay);
+  }
+  void clean_up() { io_.poll(); }
+  void run() {
+    io_.restart();
+    io_.run();
+  }
+
+private:
+  callback call(std::size_t i) { return {&fired_, &timers_[i]}; }
+
+  asio::io_context io_{1};
+  std::vector<asio::steady_timer> timers_;
+  std::uint64_t fired_ = 0;
+};
+
+// ---- What is measured
+
+constexpr std::int64_t batch = 64; // operations from one clean-up to the next
+constexpr std::int64_t operations = 1 << 21;
+
+void empty_loop(benchmark::State& state) {
+  random_numbers random;
+  for (auto _ : state)
+    benchmark::DoNotOptimize(random.below(1'000'000));
+}
+
+/// Does `operate(timers, random)` until everything has been stirred, and from then on for `state`.
+template <class Timers, class Operate>
+void stir(benchmark::State& state, Operate operate) {
+  Timers timers(static_cast<std::size_t>(state.range(0)));
+  random_numbers random;
+  for (std::size_t i = 0; i != timers.size(); ++i)
+    timers.arm(i, random.delay());
+  const auto operate_batch = [&] {
+    for (std::int64_t i = 0; i != batch; ++i)
+      operate(timers, random);
+    timers.clean_up();
+  };
+  for (std::int64_t i = 0; i < state.range(0); i += batch)
+    operate_batch();
+  while (state.KeepRunningBatch(batch))
+    operate_batch();
+  if (timers.fired() != 0)
+    state.SkipWithError("a timer fired: this machine is too slow for so many");
+}
+
+template <class Timers>
+void reset(benchmark::State& state) {
+  stir<Timers>(state, [](Timers& timers, random_numbers& random) {
+    timers.reset(random.below(timers.size()));
+  });
+}
+
+template <class Timers>
+void cancel_and_arm(benchmark::State& state) {
+  stir<Timers>(state, [](Timers& timers, random_numbers& random) {
+    const std::size_t i = random.below(timers.size());
+    timers.cancel_and_arm(i, random.delay());
+  });
+}
+
+/// One round: arms all timers for the same millisecond, lets it pass, and runs them.
+template <class Timers>
+clock_type::duration fire_all(Timers& timers, random_numbers& random) {
+  constexpr auto spread = 1ms;
+  constexpr auto wheel_tick = 10ms;
+  const auto arming = 5ms + timers.size() * 2us; // far more than it takes
+  const clock_type::time_point first = clock_type::now() + arming;
+  for (std::size_t i = 0; i != timers.size(); ++i)
+    timers.arm_at(i, first + std::chrono::nanoseconds(random.below(1'000'000)));
+  std::this_thread::sleep_until(first + spread + wheel_tick);
+
+  const clock_type::time_point start = clock_type::now();
+  timers.run();
+  return clock_type::now() - start;
+}
+
+template <class Timers>
+void fire(benchmark::State& state) {
+  Timers timers(static_cast<std::size_t>(state.range(0)));
+  random_numbers random;
+  fire_all(timers, random); // so that memory is in place
+  std::uint64_t rounds = 1;
+  for (auto _ : state) {
+    const std::chrono::duration<double> taken = fire_all(timers, random);
+    state.SetIterationTime(taken.count() / static_cast<double>(timers.size()));
+    ++rounds;
+  }
+  if (timers.fired() != rounds * timers.size())
+    state.SkipWithError("not every timer fired");
+}
+
+// ---- The table
+
+struct operation {
+  const char* name;
+  const char* title;
+};
+constexpr operation table_rows[] = {
+    {"reset", "reset"}, {"cancel_and_arm", "cancel and arm"}, {"fire", "fire"}};
+constexpr std::int64_t counts[] = {1'000, 10'000, 100'000, 1'000'000};
+
+constexpr const char* asio_name = "asio";
+constexpr const char* wheel_name = "kestrel";
+constexpr const char* single_threaded_name = "single_threaded";
+
+std::string compiler() {
+#if defined(__clang__)
+  return "Clang " + std::to_string(__clang_major__) + '.' + std::to_string(__clang_minor__);
+#elif defined(__GNUC__)
+  return "GCC " + std::to_string(__GNUC__) + '.' + std::to_string(__GNUC_MINOR__);
+#elif defined(_MSC_VER)
+  return "MSVC " + std::to_string(_MSC_VER);
+#else
+  return "an unknown compiler";
+#endif
+}
+
+std::string asio_version() {
+  return "Asio " + std::to_string(ASIO_VERSION / 100000) + '.' +
+         std::to_string(ASIO_VERSION / 100 % 1000) + '.' + std::to_string(ASIO_VERSION % 100);
+}
+
+std::string today() {
+  const std::time_t now = std::time(nullptr);
+  char text[sizeof "2000-01-01"];
+  std::strftime(text, sizeof text, "%Y-%m-%d", std::localtime(&now));
+  return text;
+}
+
+/// Prints medians and their reliability as they come, and the medians as a table in the end.
+class table_reporter : public benchmark::ConsoleReporter {
+public:
+  table_reporter() : ConsoleReporter(OO_None) {}
+
+  void ReportRuns(const std::vector<Run>& runs) override {
+    std::vector<Run> shown;
+    for (const Run& run : runs) {
+      const bool aggregate = run.run_type == Run::RT_Aggregate;
+      if (run.error_occurred || (aggregate ? run.aggregate_name == "median" : run.repetitions <= 1))
+        medians_[run.run_name.function_name + '/' + run.run_name.args] =
+            run.run_name.time_type.empty() ? run.GetAdjustedCPUTime() : run.GetAdjustedRealTime();
+      if (!aggregate || run.aggregate_name == "median" || run.aggregate_name == "cv")
+        shown.push_back(run);
+      repetitions_ = std::max(repetitions_, run.repetitions);
+    }
+    ConsoleReporter::ReportRuns(shown);
+  }
+
+  void Finalize() override {
+    std::printf("\nNanoseconds per operation, medians of %lld. %s, %s, %d CPUs, %s\n\n",
+                static_cast<long long>(repetitions_), compiler().c_str(), asio_version().c_str(),
+                benchmark::CPUInfo::Get().num_cpus, today().c_str());
+    std::printf("%-15s%10s%10s%10s%9s%17s%9s\n", "operation", "timers", "asio", "kestrel", "ratio",
+                "single-threaded", "ratio");
+    for (const auto& [name, title] : table_rows) {
+      for (const std::int64_t n : counts)
+        print_row(name, title, n);
+    }
+    if (const double ns = median("empty_loop/"); ns > 0)
+      std::printf("%-15s%20.1f%10.1f%26.1f\n", "empty loop", ns, ns, ns);
+  }
+
+private:
+  void print_row(const std::string& name, const char* title, std::int64_t n) const {
+    const auto of = [&](const char* what) {
+      return median(name + '/' + what + '/' + std::to_string(n));
+    };
+    const double asio = of(asio_name);
+    const double wheel = of(wheel_name);
+    const double single_threaded = of(single_threaded_name);
+    if (asio == 0 && wheel == 0 && single_threaded == 0)
+      return;
+    std::printf("%-15s%10lld%10.1f%10.1f%8.1fx%17.1f%8.1fx\n", title, static_cast<long long>(n),
+                asio, wheel, asio / wheel, single_threaded, asio / single_threaded);
+  }
+
+  double median(const std::string& name) const {
+    const auto found = medians_.find(name);
+    return found == medians_.end() ? 0 : found->second;
+  }
+
+  std::map<std::string, double> medians_; // by the name of the benchmark
+  std::int64_t repetitions_ = 1;
+};
+
+// ---- Registration
+
+template <class Timers>
+void add(const std::string& who, std::int64_t max_count) {
+  const auto add_one = [&](const std::string& name, void (*f)(benchmark::State&), std::int64_t n) {
+    return benchmark::RegisterBenchmark((name + '/' + who).c_str(), f)->Arg(n);
+  };
+  for (const std::int64_t n : counts) {
+    if (n > max_count)
+      continue;
+    add_one("reset", reset<Timers>, n)->Iterations(operations);
+    add_one("cancel_and_arm", cancel_and_arm<Timers>, n)->Iterations(operations);
+    add_one("fire", fire<Timers>, n)->Iterations(1 + 20'000 / n)->UseManualTime();
+  }
+}
+
+void add_all(bool quick) {
+  const std::int64_t max_count = quick ? 10'000 : 1'000'000;
+  benchmark::RegisterBenchmark("empty_loop", empty_loop)->Iterations(64 * operations);
+  add<asio_timers>(asio_name, max_count);
+  add<wheel_timers<kestrel::timer_wheel>>(wheel_name, max_count);
+  add<wheel_timers<kestrel::single_threaded_timer_wheel>>(single_threaded_name, max_count);
+}
+
+void print_help() {
+  std::puts("bench_timer_wheel [--quick] [option of Google Benchmark]...\n");
+  benchmark::PrintDefaultHelp();
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  bool quick = false;
+  std::vector<std::string> arguments{argv[0], "--benchmark_enable_random_interleaving=true",
+                                     "--benchmark_repetitions=9",
+                                     "--benchmark_report_aggregates_only=true"};
+  for (int i = 1; i != argc; ++i) {
+    if (std::string_view(argv[i]) == "--quick") {
+      quick = true;
+      arguments[2] = "--benchmark_repetitions=3";
+    } else {
+      arguments.emplace_back(argv[i]); // the last one counts
+    }
+  }
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments)
+    pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  int count = static_cast<int>(arguments.size());
+
+  benchmark::Initialize(&count, pointers.data(), print_help);
+  if (benchmark::ReportUnrecognizedArguments(count, pointers.data()))
+    return 1;
+  add_all(quick);
+  table_reporter reporter;
+  benchmark::RunSpecifiedBenchmarks(&reporter);
+  benchmark::Shutdown();
+}

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: MIT
+//
+// wheel_levels: the two levels of a wheel, their slots, and the way of timers through them. It
+// files entries, brings level 1 down, walks the slot that is due, and cleans away what is stale. Of
+// the timers it sees the records only.
+
+#ifndef KESTREL_DETAIL_WHEEL_LEVELS_HPP
+#define KESTREL_DETAIL_WHEEL_LEVELS_HPP
+
+#include <kestrel/detail/assert.hpp>
+#include <kestrel/detail/entry_chain.hpp>
+#include <kestrel/detail/occupancy.hpp>
+#include <kestrel/detail/timer_record.hpp>
+#include <kestrel/timer_id.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+KESTREL_BEGIN_NAMESPACE
+
+/// What `wheel::claim` found.
+enum class claim_status {
+  due,     ///< a timer that is due was taken out
+  nothing, ///< no timer is due any more
+  paused,  ///< the budget was spent; call again to go on
+};
+
+namespace detail {
+
+/// Times are in units, `granularity` of them to a tick; ticks and level-1 ticks are named as such.
+/// `Arena` is the slot_arena that holds the records; the caller passes the same one each time.
+template <class Arena, class Geometry, class Allocator>
+class wheel_levels {
+  using tick_type = std::uint64_t;
+  using record = timer_record;
+
+public:
+  wheel_levels(const Geometry& geometry, tick_type start, const Allocator& allocator)
+      : geometry_{geometry},
+        pool_(slot_count(), allocator),
+        slots_(slot_count(), slot{}, allocator),
+        l1_first_(geometry.l1_slots(), never, allocator),
+        l0_occupied_(geometry.l0_slots(), allocator),
+        l1_occupied_(geometry.l1_slots(), allocator),
+        l1_units_{geometry.l1_ticks() * geometry.granularity()},
+        look_ahead_{geometry.l0_slots() / geometry.l1_ticks()} {
+    for (std::uint32_t number = 0; number != slots_.size(); ++number)
+      slots_[number].place = number << place::slot_shift;
+    move_to(geometry_.to_ticks(start));
+  }
+
+  [[nodiscard]] const Geometry& geometry() const noexcept { return geometry_; }
+
+  [[nodiscard]] tick_type time() const noexcept { return time_; }
+
+  /// The largest deadline there is.
+  [[nodiscard]] tick_type latest() const noexcept { return never - geometry_.granularity(); }
+
+  /// All entries, valid or stale, and those that claimed timers will need again.
+  [[nodiscard]] std::size_t entries() const noexcept { return entries_ + claimed_; }
+
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return pool_.bytes() + slots_.size() * sizeof(slot) + l1_first_.size() * sizeof(tick_type) +
+           slots_.size() / 8;
+  }
+
+  /// Room for one more entry, so that `file` need not allocate. Strong guarantee.
+  void reserve_entry() { pool_.reserve_entries(entries_ + claimed_ + 1); }
+
+  /// Room for all entries that `n` timers can have: a slot holds twice as many as it has timers and
+  /// some, and while one is walked its timers may be cancelled and others take their place.
+  void reserve(std::size_t n) {
+    pool_.reserve_entries(4 * n + compaction_slack * (std::min<std::size_t>(n, slots_.size()) + 1) +
+                          1);
+  }
+
+  // -- Filing
+
+  /// Files a timer where its deadline belongs, unless it is there. While a slot is coming down,
+  /// what belongs into that slot comes down behind it: those who were there first stay first.
+  void file(std::uint32_t index, record& r) noexcept {
+    if (walk_comes_down_ && r.deadline > l0_last_ &&
+        l0_count() + l1_slot(l1_tick_of(r.deadline)) == walk_place_ >> place::slot_shift) {
+      if (place::of(r) == walk_place_)
+        return;
+      walk_.append(pool_, {index, r.generation});
+      ++entries_;
+      place::set(r, walk_place_);
+    } else {
+      file(index, r, l0_last_);
+    }
+  }
+
+  /// Files a timer that was filed before and whose deadline is earlier now.
+  void file_earlier(std::uint32_t index, record& r, Arena& arena) noexcept {
+    const std::uint32_t old = r.link;
+    file(index, r);
+    if (r.link != old)
+      forget(old, arena);
+  }
+
+  /// The timer that was filed at `old` is not there any more. Its entry stays until most of the
+  /// slot's are stale: then they are cleaned away, which costs each of them O(1).
+  void forget(std::uint32_t old, Arena& arena) noexcept {
+    old &= ~place::needs_destruction;
+    if (place::is_claimed(old)) {
+      --claimed_;
+      return;
+    }
+    const std::uint32_t number = old >> place::slot_shift;
+    slot& s = slots_[number];
+    if (s.place != old)
+      return; // it was in the chain that is being walked
+    if (--s.live == 0)
+      drop(number);
+    else if (s.chain.size > 2 * std::size_t{s.live} + compaction_slack)
+      compact(number, arena);
+  }
+
+  /// A claimed timer will not be filed again.
+  void forget_claimed() noexcept { --claimed_; }
+
+  /// A claimed timer is filed again, in the room that its claim left.
+  void file_claimed(std::uint32_t index, record& r) noexcept {
+    KESTREL_ASSERT(place::is_claimed(r.link));
+    --claimed_;
+    file(index, r);
+  }
+
+  // -- Time
+
+  /// See wheel::claim.
+  claim_status claim(tick_type to, std::size_t& budget, timer_id& id, Arena& arena) noexcept {
+    const tick_type to_tick = std::min(geometry_.to_ticks(to), never - 1);
+    while (now_ <= to_tick) {
+      while (!walk_.done()) {
+        if (budget == 0)
+          return claim_status::paused;
+        --budget;
+        if (take_next(id, arena))
+          return claim_status::due;
+      }
+      if (!start_next_walk(to_tick)) {
+        time_ = std::max(time_, to);
+        break;
+      }
+    }
+    return claim_status::nothing;
+  }
+
+  /// See wheel::skip_to.
+  void skip_to(tick_type to) noexcept {
+    if (to < wake_ && to > time_ && to - time_ >= l1_units_) {
+      move_to(geometry_.to_ticks(to));
+      time_ = to;
+    }
+  }
+
+  /// A lower bound of the next time with work to do. It becomes exact with `next_wake`.
+  [[nodiscard]] tick_type wake_hint() const noexcept { return wake_; }
+
+  tick_type next_wake() noexcept { return wake_ = next_work(); }
+
+  /// The next time with work to do, which is not after `time()` while work is left.
+  [[nodiscard]] tick_type next_work() const noexcept { return units(next_event()); }
+
+  /// See wheel::check_invariants.
+  [[nodiscard]] bool check_invariants(const Arena& arena) const;
+
+private:
+  static constexpr std::size_t compaction_slack = entry_chunk::capacity;
+
+  /// One slot of either level. An entry in it is valid if the timer's record is filed under this
+  /// slot and its present colour. Taking the chain away changes the colour, so that what is filed
+  /// again meanwhile, here or elsewhere, is told from what was.
+  struct slot {
+    entry_chain chain;
+    std::uint32_t live = 0;  // how many timers are filed here
+    std::uint32_t place = 0; // the slot's number and colour, as a timer's record notes them
+  };
+
+  template <class U>
+  using vector =
+      std::vector<U, typename std::allocator_traits<Allocator>::template rebind_alloc<U>>;
+
+  tick_type units(tick_type tick) const noexcept {
+    return saturating_mul(tick, geometry_.granularity());
+  }
+
+  /// The first tick at or after a time.
+  tick_type tick_of(tick_type time) const noexcept {
+    return geometry_.to_ticks(time + (geometry_.granularity() - 1));
+  }
+
+  /// The level-1 tick that the first tick at or after a time belongs to.
+  tick_type l1_tick_of(tick_type time) const noexcept {
+    return geometry_.to_l1_ticks(time + (geometry_.granularity() - 1));
+  }
+
+  std::size_t slot_count() const noexcept {
+    return static_cast<std::size_t>(geometry_.l0_slots() + geometry_.l1_slots());
+  }
+
+  std::uint32_t l0_slot(tick_type tick) const noexcept {
+    return static_cast<std::uint32_t>(tick & (geometry_.l0_slots() - 1));
+  }
+
+  std::uint32_t l1_slot(tick_type l1_tick) const noexcept {
+    return static_cast<std::uint32_t>(l1_tick & (geometry_.l1_slots() - 1));
+  }
+
+  /// The tick at which a level-1 slot comes down: when the whole of it fits into level 0.
+  tick_type comes_down_at(tick_type l1_tick) const noexcept {
+    return l1_tick == never ? never : (l1_tick + 1 - look_ahead_) * geometry_.l1_ticks();
+  }
+
+  std::uint32_t l0_count() const noexcept {
+    return static_cast<std::uint32_t>(geometry_.l0_slots());
+  }
+
+  static bool is_current(const entry& e, std::uint32_t where, const Arena& arena) noexcept {
+    const record& r = arena.record(e.index);
+    return (r.generation == e.generation) & (place::of(r) == where);
+  }
+
+  /// Appends an entry for the timer to its slot; `l0_last` is the last time whose
+  /// timers level 0 may hold.
+  void file(std::uint32_t index, record& r, tick_type l0_last) noexcept {
+    if (r.deadline <= l0_last) {
+      const tick_type tick = std::max(tick_of(r.deadline), now_);
+      if (r.deadline < wake_)
+        wake_ = std::min(wake_, units(tick));
+      if (append(l0_slot(tick), index, r))
+        l0_occupied_.set(l0_slot(tick));
+    } else {
+      const tick_type l1_tick = l1_tick_of(r.deadline);
+      const std::uint32_t number = l1_slot(l1_tick);
+      l1_first_[number] = std::min(l1_first_[number], l1_tick);
+      if (l1_tick < l1_next_) {
+        l1_next_ = l1_tick;
+        wake_ = std::min(wake_, units(comes_down_at(l1_tick)));
+      }
+      if (append(l0_count() + number, index, r))
+        l1_occupied_.set(number);
+    }
+  }
+
+  /// True if the slot was empty.
+  bool append(std::uint32_t number, std::uint32_t index, record& r) noexcept {
+    slot& s = slots_[number];
+    if (place::of(r) == s.place)
+      return false;
+    pool_.append(s.chain, {index, r.generation});
+    ++entries_;
+    place::set(r, s.place);
+    return s.live++ == 0;
+  }
+
+  void drop(std::uint32_t number) noexcept {
+    entries_ -= slots_[number].chain.size;
+    entry_chain chain = take_chain(number);
+    pool_.release(chain);
+  }
+
+  void compact(std::uint32_t number, Arena& arena) noexcept {
+    slot& s = slots_[number];
+    const std::uint32_t here = slots_[number].place;
+    filter(s, arena, [&](const entry& e) { return is_current(e, here, arena); });
+    if (s.chain.size == s.live)
+      return;
+    // A timer that left this slot and came back has two valid entries: the first one stays.
+    change_colour(number);
+    const std::uint32_t now = slots_[number].place;
+    filter(s, arena, [&](const entry& e) {
+      if (!is_current(e, here, arena))
+        return false;
+      record& r = arena.record(e.index);
+      place::set(r, now);
+      return true;
+    });
+    KESTREL_ASSERT(s.chain.size == s.live);
+  }
+
+  template <class Keep>
+  void filter(slot& s, const Arena& arena, Keep&& keep) noexcept {
+    entries_ -= s.chain.size;
+    pool_.filter(s.chain, keep, [&](std::uint32_t i) { arena.prefetch_record(i); });
+    entries_ += s.chain.size;
+  }
+
+  /// Afterwards, no entry that was filed here before is valid: neither in the slot's chain nor in
+  /// the one that was taken from it and is being walked.
+  void change_colour(std::uint32_t number) noexcept {
+    std::uint32_t& p = slots_[number].place;
+    do
+      p = (p & place::last_colour) == place::last_colour ? p - place::last_colour
+                                                         : p + place::next_colour;
+    while (p == walk_place_);
+  }
+
+  entry_chain take_chain(std::uint32_t number) noexcept {
+    slot& s = slots_[number];
+    change_colour(number);
+    s.live = 0;
+    if (number < l0_count()) {
+      l0_occupied_.clear(number);
+    } else {
+      const std::uint32_t l1_number = number - l0_count();
+      l1_occupied_.clear(l1_number);
+      if (std::exchange(l1_first_[l1_number], never) == l1_next_)
+        l1_next_ = find_l1_next();
+    }
+    return std::exchange(s.chain, entry_chain{});
+  }
+
+  tick_type find_l1_next() const noexcept {
+    tick_type next = never;
+    for (std::size_t i = l1_occupied_.find_from(0); i != l1_occupied_.none;
+         i = l1_occupied_.find_from(i + 1))
+      next = std::min(next, l1_first_[i]);
+    return next;
+  }
+
+  /// The next tick with work to do: a level-0 slot to fire, or a level-1 slot to bring down.
+  tick_type next_event() const noexcept {
+    if (!walk_.done())
+      return now_;
+    return std::min(next_l0_event(), comes_down_at(l1_next_));
+  }
+
+  tick_type next_l0_event() const noexcept {
+    const std::uint32_t here = l0_slot(now_);
+    const std::size_t found = l0_occupied_.find_cyclic(here);
+    if (found == l0_occupied_.none)
+      return never;
+    return now_ + l0_slot(static_cast<tick_type>(found) - here);
+  }
+
+  /// Level 0 reaches to the end of the last level-1 slot that came down, and therefore a timer is
+  /// filed there only when all that were scheduled before it for the same tick are there already.
+  void move_to(tick_type tick) noexcept {
+    now_ = tick;
+    boundary_ = units(tick);
+    time_ = std::max(time_, boundary_);
+    const tick_type l1_now = geometry_.to_l1_ticks(boundary_);
+    const tick_type reach = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;
+    l0_last_ = last_time_before(saturating_add(l1_now, reach));
+  }
+
+  /// The last time whose timers are due before a level-1 tick begins.
+  tick_type last_time_before(tick_type l1_tick) const noexcept {
+    const tick_type begin = saturating_mul(l1_tick, l1_units_);
+    return begin == never ? never : begin - geometry_.granularity();
+  }
+
+  /// Moves to the next tick with work, if that is no later than `to`, else to `to`.
+  bool start_next_walk(tick_type to) noexcept {
+    const tick_type l1_event = comes_down_at(l1_next_);
+    const tick_type event = std::min(next_l0_event(), l1_event);
+    if (event > to) {
+      move_to(to);
+      return false;
+    }
+    move_to(event);
+    walk_comes_down_ = event == l1_event;
+    const std::uint32_t number = walk_comes_down_ ? l0_count() + l1_slot(l1_next_) : l0_slot(event);
+    if (walk_comes_down_)
+      walk_last_ = last_time_before(l1_next_ + 1);
+    walk_place_ = slots_[number].place;
+    walk_ = entry_walk{take_chain(number)};
+    return true;
+  }
+
+  /// Looks at the next entry of the walk: skips a stale one, files one that is not due yet.
+  bool take_next(timer_id& id, Arena& arena) noexcept {
+    const entry e = walk_.pop(pool_, [&](std::uint32_t i) {
+      arena.prefetch_record(i);
+      arena.prefetch_payload(i);
+    });
+    --entries_;
+    const bool comes_down = walk_comes_down_;
+    walk_comes_down_ = comes_down && !walk_.done();
+    if (!is_current(e, walk_place_, arena))
+      return false;
+    record& r = arena.record(e.index);
+    if (comes_down || r.deadline > boundary_) {
+      file(e.index, r, comes_down ? walk_last_ : l0_last_);
+      return false;
+    }
+    claims_ = claims_ % place::max_claim + 1;
+    place::set(r, place::claimed | (claims_ << place::claim_shift));
+    ++claimed_;
+    id = {e.index, e.generation};
+    return true;
+  }
+
+  Geometry geometry_;
+  entry_pool<Allocator> pool_;
+  vector<slot> slots_; // level 0, then level 1
+  // Per level-1 slot, a lower bound of the level-1 ticks in it: slots whose timers all wait for a
+  // later turn are not looked at before.
+  vector<tick_type> l1_first_;
+  occupancy<Allocator> l0_occupied_;
+  occupancy<Allocator> l1_occupied_;
+  tick_type l1_units_;        // the length of a level-1 slot
+  tick_type look_ahead_;      // how many level-1 slots level 0 holds
+  tick_type now_ = 0;         // the tick that was reached
+  tick_type boundary_ = 0;    // the same in units
+  tick_type time_ = 0;        // the time that was reached, in units
+  tick_type l0_last_ = 0;     // the last time whose timers level 0 may hold
+  tick_type l1_next_ = never; // the least of l1_first_
+  tick_type wake_ = never;    // see wake_hint
+  std::size_t entries_ = 0;   // in all chains and the walk
+  std::uint32_t claims_ = 0;  // the number of the last claim
+  std::size_t claimed_ = 0;   // timers that were claimed and not yet filed again or dropped
+  // The chain that is being brought down or fired. One at a time, in as many steps as it takes.
+  entry_walk walk_;
+  std::uint32_t walk_place_ = place::claimed; // no slot's
+  bool walk_comes_down_ = false;              // from level 1, and is not done
+  tick_type walk_last_ = 0;
+};
+
+} // namespace detail
+KESTREL_END_NAMESPACE
+
+#include <kestrel/detail/wheel_invariants.hpp>
+
+#endif // KESTREL_DETAIL_WHEEL_LEVELS_HPP

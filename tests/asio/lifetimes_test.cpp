@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: MIT
+//
+// The wheel, its execution context and its callbacks may end in any order, from anywhere.
+
+#include "manual_clock.hpp"
+
+#include <asio/bind_executor.hpp>
+#include <asio/post.hpp>
+#include <asio/strand.hpp>
+#include <asio/thread_pool.hpp>
+
+#include <catch.hpp>
+
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <vector>
+
+using namespace kestrel_tests;
+
+namespace {
+
+template <class F>
+bool refused_as_shut_down(F f) {
+  try {
+    f();
+  } catch (const std::system_error& e) {
+    return e.code() == kestrel::errc::shut_down;
+  }
+  return false;
+}
+
+/// A wheel that was shut down, or lost its context, answers everything.
+template <class Wheel>
+void check_shut_down(Wheel& wheel, kestrel::timer_id old) {
+  CHECK(refused_as_shut_down([&] { wheel.schedule_after(1s, [] {}); }));
+  CHECK(refused_as_shut_down([&] { wheel.schedule_after(-1s, [] {}); }));
+  CHECK(refused_as_shut_down([&] { wheel.schedule_at(manual_clock::now(), [] {}); }));
+  CHECK(refused_as_shut_down([&] { wheel.schedule_every(1s, 1s, [] {}); }));
+  CHECK(refused_as_shut_down([&] { wheel.reserve(100); }));
+  CHECK_FALSE(wheel.cancel(old));
+  CHECK_FALSE(wheel.cancel({}));
+  CHECK_FALSE(wheel.postpone(old, 1s));
+  CHECK_FALSE(wheel.postpone(old, 1s, [] {}));
+  CHECK_FALSE(wheel.postpone_at(old, manual_clock::now()));
+  CHECK_FALSE(wheel.expiry(old));
+  CHECK(wheel.empty());
+  CHECK(wheel.stats().live == 0);
+  wheel.shutdown();
+}
+
+} // namespace
+
+TEST_CASE("After shutdown(), nothing runs and nothing can be scheduled", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  const auto alive = std::make_shared<int>();
+  const auto id = wheel.schedule_after(10ms, [alive] { FAIL("was shut down"); });
+  wheel.schedule_every(10ms, 10ms, [alive] { FAIL("was shut down"); });
+  wheel.schedule_after(7s, [alive] { FAIL("was shut down"); });
+  CHECK(alive.use_count() == 4);
+  wheel.shutdown();
+  CHECK(alive.use_count() == 1);
+  CHECK(out_of_work(io));
+  check_shut_down(wheel, id);
+  stall(io, 10s);
+  wheel.shutdown();
+}
+
+TEST_CASE("Shutting down a wheel that was never used", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  wheel.shutdown();
+  check_shut_down(wheel, {});
+}
+
+TEST_CASE("shutdown() stops callbacks that are due and queued", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  asio::io_context other;
+  manual_wheel wheel{io};
+  int ran = 0;
+  const auto alive = std::make_shared<int>();
+  SECTION("behind the one that calls it") {
+    wheel.schedule_after(10ms, [&] {
+      ++ran;
+      wheel.shutdown();
+    });
+    for (int i = 0; i != 300; ++i)
+      wheel.schedule_after(10ms, [&ran, alive] { ++ran; });
+    stall(io, 10ms);
+    CHECK(ran == 1);
+  }
+  SECTION("behind many, in a later batch") {
+    int before = 0;
+    for (int i = 0; i != 300; ++i)
+      wheel.schedule_after(10ms, [&ran, alive] { ++ran; });
+    manual_clock::advance(10ms);
+    while (ran == 0)
+      io.poll_one();
+    before = ran;
+    CHECK(before < 300);
+    wheel.shutdown();
+    CHECK(alive.use_count() == 1);
+    settle(io);
+    CHECK(ran == before);
+  }
+  SECTION("on their own executor") {
+    wheel.schedule_after(10ms, asio::bind_executor(other, [&ran, alive] { ++ran; }));
+    stall(io, 10ms);
+    wheel.shutdown();
+    CHECK(alive.use_count() == 1);
+    other.run();
+    CHECK(ran == 0);
+  }
+  SECTION("in the periodic callback that calls it") {
+    wheel.schedule_every(10ms, 10ms, [&, alive] {
+      ++ran;
+      wheel.shutdown();
+      CHECK(alive.use_count() == 2); // it is not destroyed while it runs
+    });
+    stall(io, 10ms);
+    stall(io, 10ms);
+    CHECK(ran == 1);
+  }
+  CHECK(alive.use_count() == 1);
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("A wheel may be destroyed with timers pending", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  const auto alive = std::make_shared<int>();
+  {
+    manual_wheel wheel{io};
+    for (int i = 0; i != 1000; ++i)
+      wheel.schedule_after(i * 77ms, [alive] { FAIL("was destroyed"); });
+    stall(io, 0ms);
+  }
+  CHECK(alive.use_count() == 1);
+  CHECK(out_of_work(io));
+  stall(io, 100s);
+}
+
+TEST_CASE("A wheel may be destroyed while it is empty, and before its context ever runs",
+          "[lifetimes]") {
+  asio::io_context io;
+  { const manual_wheel wheel{io}; }
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("The execution context may be destroyed first", "[lifetimes]") {
+  const at_start clock;
+  std::optional<asio::io_context> io(std::in_place);
+  std::optional<manual_wheel> wheel;
+  SECTION("on the context itself") { wheel.emplace(*io); }
+  SECTION("on a strand") { wheel.emplace(asio::make_strand(*io)); }
+  const auto alive = std::make_shared<int>();
+  const auto id = wheel->schedule_after(10ms, [alive] {});
+  wheel->schedule_every(10ms, 10ms, asio::bind_executor(asio::make_strand(*io), [alive] {}));
+  wheel->schedule_after(10s, [alive] {});
+  const int state = GENERATE(0, 1, 2);
+  if (state == 1)
+    stall(*io, 5ms);
+  if (state == 2) {
+    manual_clock::advance(10ms);
+    io->poll_one(); // maybe some are queued
+    io->poll_one();
+  }
+  io.reset();
+  CHECK(alive.use_count() == 1);
+  check_shut_down(*wheel, id);
+  wheel.reset();
+}
+
+TEST_CASE("The thread pool of a wheel may be destroyed first", "[lifetimes]") {
+  const at_start clock;
+  auto pool = std::make_unique<asio::thread_pool>(1);
+  manual_wheel wheel{*pool};
+  const auto id = wheel.schedule_after(10h, [] {});
+  pool->stop();
+  pool->join();
+  pool.reset();
+  check_shut_down(wheel, id);
+}
+
+TEST_CASE("When its context is destroyed, a callback may call into the wheel", "[lifetimes]") {
+  const at_start clock;
+  std::optional<asio::io_context> io(std::in_place);
+  manual_wheel wheel{*io};
+  struct caller {
+    manual_wheel* wheel;
+    int* destroyed;
+    caller(manual_wheel& w, int& d) : wheel{&w}, destroyed{&d} {}
+    caller(caller&& other) noexcept
+        : wheel{std::exchange(other.wheel, nullptr)}, destroyed{other.destroyed} {}
+    ~caller() {
+      if (wheel == nullptr)
+        return;
+      ++*destroyed;
+      *destroyed += static_cast<int>(wheel->size());
+      *destroyed += wheel->cancel({});
+      *destroyed += !refused_as_shut_down([this] { wheel->schedule_after(1s, [] {}); });
+      wheel->shutdown();
+    }
+    void operator()() const {}
+  };
+  int destroyed = 0;
+  wheel.schedule_after(1s, caller(wheel, destroyed));
+  wheel.schedule_after(1s, caller(wheel, destroyed));
+  if (GENERATE(true, false))
+    io.reset();
+  else
+    wheel.shutdown();
+  CHECK(destroyed == 2);
+  CHECK(checked_mutex::take_violations() == 0);
+}
+
+TEST_CASE("An execution context may be stopped and restarted", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  journal ran;
+  for (int i = 0; i != 300; ++i)
+    wheel.schedule_after(10ms, [&io, i, note = ran.note(i)]() mutable {
+      note();
+      if (i % 50 == 0)
+        io.stop();
+    });
+  wheel.schedule_after(1s, ran.note(300));
+  manual_clock::advance(10ms);
+  for (int round = 0; round != 100 && ran.size() != 300; ++round) {
+    io.restart();
+    while (!io.stopped())
+      io.poll();
+  }
+  REQUIRE(ran.size() == 300);
+  stall(io, 1s);
+  REQUIRE(ran.size() == 301);
+  for (int i = 0; i != 301; ++i)
+    CHECK(ran[static_cast<std::size_t>(i)].label == i);
+}
+
+TEST_CASE("Timers that fall due while the context stands still run when it is run again",
+          "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  journal ran;
+  wheel.schedule_after(20ms, ran.note(2));
+  wheel.schedule_after(10ms, ran.note(1));
+  io.stop();
+  wheel.schedule_after(3s, ran.note(3));
+  manual_clock::advance(10s);
+  CHECK(io.run() == 0);
+  settle(io);
+  CHECK(ran.labels() == std::vector{1, 2, 3});
+}
+
+TEST_CASE("A wheel may be destroyed inside its own callback", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  auto wheel = std::make_unique<manual_wheel>(io);
+  int ran = 0;
+  const auto alive = std::make_shared<int>();
+  const auto destroy = [&, alive] {
+    ++ran;
+    wheel.reset();
+  };
+  SECTION("once") { wheel->schedule_after(10ms, destroy); }
+  SECTION("periodic") { wheel->schedule_every(10ms, 10ms, destroy); }
+  SECTION("bound") {
+    wheel->schedule_after(10ms, asio::bind_executor(asio::make_strand(io), destroy));
+  }
+  SECTION("bound and periodic") {
+    wheel->schedule_every(10ms, 10ms, asio::bind_executor(asio::make_strand(io), destroy));
+  }
+  SECTION("while a batch is queued behind it") {
+    wheel->schedule_after(10ms, destroy);
+    for (int i = 0; i != 300; ++i)
+      wheel->schedule_after(10ms, [alive] { FAIL("was destroyed"); });
+    wheel->schedule_after(10ms,
+                          asio::bind_executor(asio::make_strand(io), [] { FAIL("was destroyed"); }));
+  }
+  SECTION("and then throws") {
+    wheel->schedule_every(10ms, 10ms, [&, alive] {
+      ++ran;
+      wheel.reset();
+      throw 1;
+    });
+    manual_clock::advance(10ms);
+    CHECK_THROWS_AS(settle(io), int);
+  }
+  stall(io, 10ms);
+  CHECK(ran == 1);
+  CHECK_FALSE(wheel);
+  stall(io, 10ms);
+  CHECK(out_of_work(io));
+  CHECK(ran == 1);
+}
+
+TEST_CASE("A wheel may be destroyed in the destructor of a callback", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  auto wheel = std::make_unique<manual_wheel>(io);
+  struct destroys {
+    std::unique_ptr<manual_wheel>* wheel;
+    explicit destroys(std::unique_ptr<manual_wheel>& w) : wheel{&w} {}
+    destroys(destroys&& other) noexcept : wheel{std::exchange(other.wheel, nullptr)} {}
+    ~destroys() {
+      if (wheel != nullptr)
+        wheel->reset();
+    }
+    void operator()() const {}
+  };
+  SECTION("when it fired") {
+    wheel->schedule_after(10ms, destroys(wheel));
+    wheel->schedule_after(10ms, [] { FAIL("was destroyed"); });
+    stall(io, 10ms);
+  }
+  SECTION("when it was cancelled") {
+    const auto id = wheel->schedule_after(10ms, destroys(wheel));
+    CHECK(wheel->cancel(id));
+  }
+  SECTION("when it was replaced") {
+    const auto id = wheel->schedule_after(10ms, destroys(wheel));
+    CHECK(wheel->postpone(id, 1s, [] {}));
+  }
+  SECTION("when it cancelled itself") {
+    wheel->schedule_every(10ms, 10ms, [&wheel, d = destroys(wheel)](kestrel::timer_id id) {
+      CHECK(wheel->cancel(id));
+    });
+    stall(io, 10ms);
+  }
+  SECTION("in a shutdown") {
+    wheel->schedule_after(10ms, destroys(wheel));
+    wheel->shutdown();
+  }
+  CHECK_FALSE(wheel);
+  stall(io, 1s);
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("Callbacks may own the object that owns the wheel", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  struct session {
+    explicit session(asio::io_context& context) : wheel{context} {}
+    manual_wheel wheel;
+    int ran = 0;
+  };
+  std::weak_ptr<session> watch;
+  SECTION("until the last of them has run") {
+    {
+      const auto s = std::make_shared<session>(io);
+      watch = s;
+      for (int i = 1; i != 10; ++i)
+        s->wheel.schedule_after(i * 10ms, [s] { ++s->ran; });
+    }
+    pass(io, 80ms);
+    CHECK_FALSE(watch.expired());
+    pass(io, 10ms);
+    CHECK(watch.expired());
+  }
+  SECTION("until the last of them was cancelled") {
+    {
+      const auto s = std::make_shared<session>(io);
+      watch = s;
+      const auto id = s->wheel.schedule_every(10ms, 10ms, [s] { ++s->ran; });
+      s->wheel.schedule_after(35ms, [&wheel = s->wheel, id] { wheel.cancel(id); });
+    }
+    pass(io, 30ms);
+    CHECK_FALSE(watch.expired());
+    pass(io, 10ms);
+    CHECK(watch.expired());
+  }
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("A callback on its way to another context outlives the wheel harmlessly", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  asio::io_context other;
+  bool ran = false;
+  {
+    manual_wheel wheel{io};
+    wheel.schedule_after(10ms, asio::bind_executor(other, [&] { ran = true; }));
+    stall(io, 10ms);
+  }
+  SECTION("when that context runs") { other.run(); }
+  SECTION("when it does not") {}
+  CHECK_FALSE(ran);
+}
+
+TEST_CASE("Two wheels on one context do not disturb one another", "[lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  journal ran;
+  manual_wheel staying{io};
+  staying.schedule_after(30ms, ran.note(1));
+  {
+    manual_wheel going{io};
+    going.schedule_after(10ms, ran.note(2));
+    going.schedule_after(20ms, ran.note(3));
+    staying.schedule_after(20ms, ran.note(4));
+    pass(io, 10ms);
+  }
+  pass(io, 20ms);
+  CHECK(ran == journal{{2, 10ms}, {4, 20ms}, {1, 30ms}});
+}
+
+TEST_CASE("Thousands of wheels, in any order of destruction", "[lifetimes]") {
+  const at_start clock;
+  auto io = std::make_unique<asio::io_context>();
+  std::vector<std::unique_ptr<wheel_with<tiny_traits>>> wheels;
+  int ran = 0;
+  for (int i = 0; i != 2000; ++i) {
+    wheels.push_back(std::make_unique<wheel_with<tiny_traits>>(*io));
+    wheels.back()->schedule_after((i % 40) * 1ms, [&ran] { ++ran; });
+  }
+  for (std::size_t i = 0; i < wheels.size(); i += 2)
+    wheels[i].reset();
+  stall(*io, 40ms);
+  CHECK(ran == 1000);
+  for (auto& wheel : wheels) {
+    if (wheel)
+      wheel->schedule_after(1h, [&ran] { ++ran; });
+  }
+  for (std::size_t i = wheels.size() - 1; i > 1000; --i)
+    wheels[i].reset();
+  io.reset();
+  for (auto& wheel : wheels) {
+    if (wheel) {
+      CHECK(wheel->empty());
+    }
+  }
+  CHECK(ran == 1000);
+}
