@@ -213,7 +213,7 @@ template <class Timers>
 clock_type::duration fire_all(Timers& timers, random_numbers& random) {
   constexpr auto spread = 1ms;
   constexpr auto wheel_tick = 10ms;
-  const auto arming = 5ms + timers.size() * 2us; // far more than it takes
+  const auto arming = 5ms + timers.size() * 1us; // more than it takes
   const clock_type::time_point first = clock_type::now() + arming;
   for (std::size_t i = 0; i != timers.size(); ++i)
     timers.arm_at(i, first + std::chrono::nanoseconds(random.below(1'000'000)));

@@ -22,7 +22,7 @@ TEST_CASE("A pending timer is cancelled once and never runs", "[cancel]") {
   asio::io_context io;
   manual_wheel wheel{io};
   bool ran = false;
-  const auto delay = GENERATE(0ms, 1ms, 15ms, 999ms, 5999ms, 64s, 500s);
+  const auto delay = GENERATE(as<manual_clock::duration>{}, 0ms, 1ms, 15ms, 999ms, 5999ms, 64s, 500s);
   const auto id = wheel.schedule_after(delay, [&] { ran = true; });
   CHECK(wheel.cancel(id));
   CHECK_FALSE(wheel.cancel(id));
@@ -84,7 +84,7 @@ TEST_CASE("The first of two timers that are due together may cancel the second",
     cancelled += wheel.cancel(second);
     cancelled += wheel.cancel(second);
   });
-  second = wheel.schedule_after(GENERATE(10ms, 20ms), [&] { ran = true; });
+  second = wheel.schedule_after(GENERATE(as<manual_clock::duration>{}, 10ms, 20ms), [&] { ran = true; });
   stall(io, 30ms);
   CHECK(cancelled == 1);
   CHECK_FALSE(ran);
@@ -158,7 +158,7 @@ TEST_CASE("When the last timer is cancelled, run() returns", "[cancel]") {
   const at_start clock;
   asio::io_context io;
   manual_wheel wheel{io};
-  const auto delay = GENERATE(1ms, 3s, 1h);
+  const auto delay = GENERATE(as<manual_clock::duration>{}, 1ms, 3s, 1h);
   const auto first = wheel.schedule_after(delay, [] {});
   const auto second = wheel.schedule_after(delay + 1h, [] {});
   CHECK(wheel.cancel(first));

@@ -391,17 +391,17 @@ TEST_CASE("Postponing when memory is short changes nothing", "[memory][exception
 
 TEST_CASE("When memory is short while timers fire, the rest runs on the next run()",
           "[memory][exceptions]") {
+  // Not a strand: Asio's own stops for good when it cannot post itself.
   const bool bound = GENERATE(false, true);
   int failures = 0;
   for (int n = 0; n != 20; ++n) {
     const at_start clock;
     asio::io_context io;
-    const auto strand = asio::make_strand(io);
     manual_wheel wheel{io};
     int ran = 0;
     for (int i = 0; i != 1000; ++i) {
       if (bound)
-        wheel.schedule_after(10ms, asio::bind_executor(strand, [&ran] { ++ran; }));
+        wheel.schedule_after(10ms, asio::bind_executor(io, [&ran] { ++ran; }));
       else
         wheel.schedule_after(10ms, [&ran] { ++ran; });
     }

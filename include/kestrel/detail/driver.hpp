@@ -20,10 +20,10 @@ namespace detail {
 /// is a part.
 ///
 /// Thread safety: all calls under the owner's lock; `wake` is called without it.
-template <class Timer, class Owner, class Mutex>
+template <class Timer, class Owner>
 class driver {
 public:
-  driver(const typename Timer::executor_type& executor, handler_memory<Mutex>& memory)
+  driver(const typename Timer::executor_type& executor, handler_memory& memory)
       : timer_(executor), memory_{memory} {}
 
   /// Not before the handler of the last `set` has run.
@@ -36,18 +36,18 @@ public:
 
 private:
   struct handler {
-    using allocator_type = handler_allocator<void, Mutex>;
+    using allocator_type = handler_allocator<void>;
 
     allocator_type get_allocator() const noexcept { return allocator_type(*memory); }
 
     void operator()(net::error_code ec) const { owner->wake(!ec); }
 
     std::shared_ptr<Owner> owner;
-    handler_memory<Mutex>* memory;
+    handler_memory* memory;
   };
 
   Timer timer_;
-  handler_memory<Mutex>& memory_;
+  handler_memory& memory_;
 };
 
 } // namespace detail

@@ -16,8 +16,7 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// Thread safety: as `Mutex` gives it.
-template <class Mutex>
+/// Thread safe.
 class handler_memory {
   static constexpr std::size_t block_size = 256;
 
@@ -56,25 +55,20 @@ public:
   }
 
 private:
-  Mutex mutex_;
+  std::mutex mutex_;
   free_block* free_ = nullptr;
 };
 
 /// The allocator that a handler shows to Asio. The handler keeps the memory alive.
-template <class T, class Mutex>
+template <class T>
 class handler_allocator {
 public:
   using value_type = T;
 
-  template <class U>
-  struct rebind {
-    using other = handler_allocator<U, Mutex>;
-  };
-
-  explicit handler_allocator(handler_memory<Mutex>& memory) noexcept : memory_{&memory} {}
+  explicit handler_allocator(handler_memory& memory) noexcept : memory_{&memory} {}
 
   template <class U>
-  handler_allocator(const handler_allocator<U, Mutex>& other) noexcept : memory_{other.memory_} {}
+  handler_allocator(const handler_allocator<U>& other) noexcept : memory_{other.memory_} {}
 
   T* allocate(std::size_t n) { return static_cast<T*>(memory_->allocate(n * sizeof(T))); }
   void deallocate(T* p, std::size_t n) noexcept { memory_->deallocate(p, n * sizeof(T)); }
@@ -84,10 +78,10 @@ public:
   }
 
 private:
-  template <class U, class M>
+  template <class U>
   friend class handler_allocator;
 
-  handler_memory<Mutex>* memory_;
+  handler_memory* memory_;
 };
 
 } // namespace detail

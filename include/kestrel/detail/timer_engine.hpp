@@ -58,7 +58,7 @@ public:
     explicit timer(F&& f, std::int64_t i = 0)
         : action(std::forward<F>(f)),
           interval{static_cast<std::uint64_t>(i) & max_ns},
-          sent{false} {}
+          on_hold{false} {}
 
     timer(timer&&) noexcept = default;
 
@@ -66,7 +66,7 @@ public:
 
     callback_type action;
     std::uint64_t interval : 63; // in nanoseconds; 0 for a timer that fires once
-    std::uint64_t sent : 1;      // it is due and on its way to its own executor
+    std::uint64_t on_hold : 1;   // it is claimed, and has not begun to run
   };
 
   timer_engine(const Executor& executor, const geometry_type& geometry)
@@ -205,8 +205,7 @@ public:
   /// The timer stays claimed until it is delivered, cancelled, or postponed.
   template <class OwnExecutor>
   void send(const OwnExecutor& own, timer_id id, lock_type& lock) {
-    const std::uint32_t claim = wheel_.claim_of(id);
-    wheel_.get(id)->sent = true;
+    const std::uint32_t claim = hold(id);
     lock.unlock();
     try {
       net::post(own, delivery{this->shared_from_this(), id, claim});
@@ -224,7 +223,7 @@ private:
                 "kestrel: a clock finer than a nanosecond would be rounded");
 
   struct delivery {
-    using allocator_type = handler_allocator<void, typename Traits::mutex>;
+    using allocator_type = handler_allocator<void>;
 
     allocator_type get_allocator() const noexcept {
       return allocator_type(engine->delivery_memory_);
@@ -239,8 +238,8 @@ private:
 
   using wheel_type = wheel<timer, geometry_type>;
   using driver_type =
-      driver<net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>, timer_engine,
-             typename Traits::mutex>;
+      driver<net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>,
+             timer_engine>;
 
   static constexpr std::uint64_t never = wheel_type::never;
   static constexpr std::uint64_t at_once = 0;
@@ -315,8 +314,8 @@ private:
       return false;
     postpone_to(deadline);
     try {
-      if (wheel_.claim_of(id) != 0 && wheel_.get(id)->sent)
-        file_again(id); // what was sent will find that it came for nothing
+      if (wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
+        file_again(id); // who holds it will find that it is gone
       arm_if_earlier();
     } catch (...) {
       postpone_to(*old);
@@ -350,12 +349,12 @@ private:
       arm(at_once);
   }
 
+  // ---- Dispatch
+
   void resume() {
     lock_type lock(mutex_);
     run_batch(lock);
   }
-
-  // ---- Dispatch
 
   /// Runs what is due, up to a bounded number. Before each callback, the way on is secured: if that
   /// callback throws, blocks, or destroys the wheel, the rest runs all the same.
@@ -369,43 +368,70 @@ private:
       timer_id id;
       if (wheel_.claim(time, budget, id) != claim_status::due)
         break;
-      secure_rest(time, id);
-      run(id, time, lock);
+      if (secure_rest(time, id, lock))
+        run(id, time, lock);
       if (shut_down_)
         return;
     }
-    secure_rest(time);
+    secure_rest(time, lock);
   }
 
-  /// Has someone look at what is still pending: a posted handler for what is due, the driver for
-  /// the rest.
-  void secure_rest(std::uint64_t time) {
+  /// Has someone look at what is still pending: a posted handler at what is due, the driver at the
+  /// rest.
+  void secure_rest(std::uint64_t time, lock_type& lock) {
     if (armed_ == at_once)
       return;
     const std::uint64_t next = wheel_.next_wake();
-    if (next <= time && armed_ == never && post_resume())
-      armed_ = at_once;
+    if (next <= time && armed_ == never)
+      post_resume(lock);
     else if (next < armed_)
       arm(next);
   }
 
-  /// False if there is no memory for it. The driver needs none.
-  bool post_resume() {
+  /// The same for all but a claimed timer. False if that one was cancelled or postponed meanwhile.
+  bool secure_rest(std::uint64_t time, timer_id id, lock_type& lock) {
+    if (armed_ == at_once)
+      return true;
+    const std::uint32_t claim = hold(id);
+    try {
+      secure_rest(time, lock);
+    } catch (...) {
+      if (wheel_.claim_of(id) == claim)
+        wheel_.rearm(id, *wheel_.expiry(id));
+      throw;
+    }
+    return release(id, claim);
+  }
+
+  /// Not under the lock, since nobody knows what an executor does. Without memory for a handler,
+  /// the driver comes instead, who needs none.
+  void post_resume(lock_type& lock) {
+    armed_ = at_once;
+    lock.unlock();
     try {
       net::post(executor_, [engine = this->shared_from_this()] { engine->resume(); });
-      return true;
+      lock.lock();
     } catch (const std::bad_alloc&) {
-      return false;
+      lock.lock();
+      armed_ = never;
+      if (wheel_.next_wake() != never)
+        arm_if_earlier();
     }
   }
 
-  void secure_rest(std::uint64_t time, timer_id claimed) {
-    try {
-      secure_rest(time);
-    } catch (...) {
-      wheel_.rearm(claimed, *wheel_.expiry(claimed));
-      throw;
-    }
+  // Between its claim and its start, a timer is on hold: the lock may be released, and who
+  // postpones it then takes it back.
+
+  std::uint32_t hold(timer_id id) {
+    wheel_.get(id)->on_hold = true;
+    return wheel_.claim_of(id);
+  }
+
+  bool release(timer_id id, std::uint32_t claim) {
+    if (wheel_.claim_of(id) != claim)
+      return false;
+    wheel_.get(id)->on_hold = false;
+    return true;
   }
 
   void run(timer_id id, std::uint64_t time, lock_type& lock) {
@@ -466,7 +492,7 @@ private:
 
   /// Files a timer that was claimed and has more to do.
   void file_again(timer_id id) {
-    wheel_.get(id)->sent = false;
+    wheel_.get(id)->on_hold = false;
     wheel_.rearm(id, *wheel_.expiry(id));
     arm_if_earlier();
   }
@@ -474,13 +500,12 @@ private:
   /// Runs on the callback's own executor. Only here does its timer begin to fire.
   void deliver(timer_id id, std::uint32_t claim) {
     lock_type lock(mutex_);
-    if (wheel_.claim_of(id) != claim)
+    if (!release(id, claim))
       return; // cancelled or postponed on the way
     const std::uint64_t time = now();
     if (*wheel_.expiry(id) > time)
       return file_again(id); // the clock stepped back
     timer& t = *wheel_.get(id);
-    t.sent = false;
     if (t.interval == 0)
       run_once(id, t, lock);
     else
@@ -497,8 +522,8 @@ private:
   std::uint64_t armed_ = never;
   bool shut_down_ = false;
   timer_wheel_stats counters_;
-  handler_memory<typename Traits::mutex> driver_memory_;
-  handler_memory<typename Traits::mutex> delivery_memory_;
+  handler_memory driver_memory_;
+  handler_memory delivery_memory_;
   std::optional<driver_type> driver_; // empty once the execution context is gone
   wheel_type wheel_;
 };
