@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+//
+// However many timers are due at once, other handlers of the same context get their turn in between.
+
+#include "manual_clock.hpp"
+
+#include <asio/bind_executor.hpp>
+#include <asio/post.hpp>
+#include <asio/strand.hpp>
+
+#include <catch.hpp>
+
+#include <algorithm>
+
+using namespace kestrel_tests;
+
+namespace {
+
+/// A chain of posted handlers that looks how far a counter got between two of its turns.
+struct bystander {
+  asio::io_context& io;
+  const int& counter;
+  int goal;
+  int last = 0;
+  int most = 0;
+  int turns = 0;
+
+  void operator()() {
+    most = std::max(most, counter - last);
+    last = counter;
+    ++turns;
+    if (counter != goal)
+      asio::post(io, [this] { (*this)(); });
+  }
+};
+
+} // namespace
+
+TEST_CASE("A hundred thousand timers that are due at once give way to other handlers",
+          "[fairness]") {
+  const at_start clock;
+  constexpr int count = 100'000;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  int ran = 0;
+  const auto f = [&ran] { ++ran; };
+  const int kind = GENERATE(0, 1, 2, 3);
+  for (int i = 0; i != count; ++i) {
+    if (kind == 0)
+      wheel.schedule_after(10ms, f); // one slot
+    else if (kind == 1)
+      wheel.schedule_after(manual_clock::duration(i * 100'000), f); // many slots, both levels
+    else if (kind == 2)
+      wheel.schedule_after(7s, f); // one slot of the second level
+    else
+      wheel.schedule_every(10ms, 10h, f);
+  }
+  manual_clock::advance(10s);
+  bystander other{io, ran, count};
+  other();
+  settle(io);
+  CHECK(ran == count);
+  CHECK(other.turns > count / 1000);
+  CHECK(other.most <= 256);
+}
+
+TEST_CASE("Looking at timers that were postponed gives way to other handlers", "[fairness]") {
+  const at_start clock;
+  constexpr int count = 100'000;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  for (int i = 0; i != count; ++i)
+    wheel.postpone(wheel.schedule_after(10ms, [] {}), 10h);
+  manual_clock::advance(10ms);
+  asio::post(io, [] {});
+  const int goal = 1;
+  int done = 0;
+  wheel.schedule_after(0ms, [&done] { ++done; }); // due at once, behind all those
+  bystander other{io, done, goal};
+  other();
+  settle(io);
+  CHECK(done == 1);
+  CHECK(other.turns >= 10);
+  CHECK(wheel.size() == count);
+}
+
+TEST_CASE("Handlers that were queued first run before the second batch", "[fairness]") {
+  const at_start clock;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  int ran = 0;
+  int seen = -1;
+  for (int i = 0; i != 10'000; ++i) {
+    wheel.schedule_after(10ms, [&] {
+      if (++ran == 1)
+        asio::post(io, [&] { seen = ran; });
+    });
+  }
+  stall(io, 10ms);
+  CHECK(ran == 10'000);
+  CHECK(seen > 0);
+  CHECK(seen <= 512);
+}
