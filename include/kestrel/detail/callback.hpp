@@ -54,7 +54,6 @@ bool is_empty_callback(const F& f) noexcept {
 }
 
 // ---- How a callable is kept
-// -----------------------------------------------------------------------
 
 template <class F>
 class kept_inline {
@@ -123,7 +122,6 @@ private:
 };
 
 // ---- The holder
-// -----------------------------------------------------------------------------------
 
 /// `Engine` gives `get_executor()` and `send(executor, id, lock)`; `lock_type` is its lock.
 template <class Engine, class Lock, std::size_t InlineSize>

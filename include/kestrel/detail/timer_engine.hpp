@@ -85,7 +85,6 @@ public:
   const Executor& get_executor() const noexcept { return executor_; }
 
   // ---- Operations. Each takes the lock once and reads the clock at most once.
-  // ---------------------
 
   timer_id schedule_after(std::int64_t delay, timer&& entry) {
     const lock_type lock(mutex_);
