@@ -320,8 +320,22 @@ private:
     const double single_threaded = of(single_threaded_name);
     if (asio == 0 && wheel == 0 && single_threaded == 0)
       return;
-    std::printf("%-15s%10lld%10.1f%10.1f%8.1fx%17.1f%8.1fx\n", title, static_cast<long long>(n),
-                asio, wheel, asio / wheel, single_threaded, asio / single_threaded);
+    std::printf("%-15s%10lld%10s%10s%9s%17s%9s\n", title, static_cast<long long>(n),
+                figure(asio).c_str(), figure(wheel).c_str(), ratio(asio, wheel).c_str(),
+                figure(single_threaded).c_str(), ratio(asio, single_threaded).c_str());
+  }
+
+  // What a filter left out is 0.
+  static std::string figure(double value, const char* unit = "") {
+    if (value == 0)
+      return "-";
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f%s", value, unit);
+    return text;
+  }
+
+  static std::string ratio(double asio, double other) {
+    return figure(other == 0 ? 0 : asio / other, "x");
   }
 
   double median(const std::string& name) const {

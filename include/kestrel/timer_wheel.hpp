@@ -112,6 +112,7 @@ public:
 
   ~basic_timer_wheel() { engine_->close(); }
 
+  /// Not after the execution context was destroyed.
   [[nodiscard]] executor_type get_executor() const noexcept { return engine_->get_executor(); }
 
   /// Runs `f` once, `delay` from now. A delay of zero or less is due at once; one beyond the

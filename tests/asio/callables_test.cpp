@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What may be a callback, and what becomes of it: any callable, destroyed exactly once, never under a
-// lock, and with nothing changed when it cannot be taken.
+// What may be a callback, and what becomes of it: any callable, destroyed exactly once, never under
+// a lock, and with nothing changed when it cannot be taken.
 
 #include "manual_clock.hpp"
 
@@ -32,7 +32,8 @@ struct tally {
   int destroyed = 0;
   int called = 0;
   int under_lock = 0;
-  std::function<void()> on_last = [] {}; // runs in the destructor of the one that was not moved from
+  std::function<void()> on_last = [] {
+  }; // runs in the destructor of the one that was not moved from
 
   [[nodiscard]] bool balanced() const { return made == destroyed; }
 };
@@ -67,9 +68,7 @@ private:
 
 struct alignas(64) over_aligned {
   int* calls;
-  void operator()() const {
-    *calls += reinterpret_cast<std::uintptr_t>(this) % 64 == 0 ? 1 : 100;
-  }
+  void operator()() const { *calls += reinterpret_cast<std::uintptr_t>(this) % 64 == 0 ? 1 : 100; }
 };
 
 /// Throws at the n-th copy or move.
@@ -149,9 +148,8 @@ TEST_CASE("A callable keeps its state from one period to the next", "[callables]
   manual_wheel wheel{io};
   int last = 0;
   wheel.schedule_every(5ms, 10ms, [&last, n = 0]() mutable { last = ++n; });
-  wheel.schedule_every(5ms, 10ms, [big = std::array<int, 100>{}, &last]() mutable {
-    CHECK(++big[50] == last);
-  });
+  wheel.schedule_every(
+      5ms, 10ms, [big = std::array<int, 100>{}, &last]() mutable { CHECK(++big[50] == last); });
   pass(io, 1s);
   CHECK(last == 100);
 }
@@ -166,8 +164,7 @@ TEST_CASE("An empty callable is refused, and nothing changes", "[callables]") {
   CHECK_THROWS_MATCHES(wheel.schedule_after(5ms, empty), std::system_error,
                        Catch::Predicate<std::system_error>(is_invalid_callback));
   CHECK_THROWS_MATCHES(wheel.schedule_at(manual_clock::now(), std::function<void()>()),
-                       std::system_error,
-                       Catch::Predicate<std::system_error>(is_invalid_callback));
+                       std::system_error, Catch::Predicate<std::system_error>(is_invalid_callback));
   CHECK_THROWS_MATCHES(wheel.schedule_every(5ms, 5ms, null), std::system_error,
                        Catch::Predicate<std::system_error>(is_invalid_callback));
   CHECK(wheel.empty());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// cancel() tells the truth: true means that the callback has not started and never will, wherever it
-// is on its way; false means that it has, or that there is no such timer.
+// cancel() tells the truth: true means that the callback has not started and never will, wherever
+// it is on its way; false means that it has, or that there is no such timer.
 
 #include "manual_clock.hpp"
 
@@ -22,7 +22,8 @@ TEST_CASE("A pending timer is cancelled once and never runs", "[cancel]") {
   asio::io_context io;
   manual_wheel wheel{io};
   bool ran = false;
-  const auto delay = GENERATE(as<manual_clock::duration>{}, 0ms, 1ms, 15ms, 999ms, 5999ms, 64s, 500s);
+  const auto delay =
+      GENERATE(as<manual_clock::duration>{}, 0ms, 1ms, 15ms, 999ms, 5999ms, 64s, 500s);
   const auto id = wheel.schedule_after(delay, [&] { ran = true; });
   CHECK(wheel.cancel(id));
   CHECK_FALSE(wheel.cancel(id));
@@ -84,7 +85,8 @@ TEST_CASE("The first of two timers that are due together may cancel the second",
     cancelled += wheel.cancel(second);
     cancelled += wheel.cancel(second);
   });
-  second = wheel.schedule_after(GENERATE(as<manual_clock::duration>{}, 10ms, 20ms), [&] { ran = true; });
+  second =
+      wheel.schedule_after(GENERATE(as<manual_clock::duration>{}, 10ms, 20ms), [&] { ran = true; });
   stall(io, 30ms);
   CHECK(cancelled == 1);
   CHECK_FALSE(ran);
@@ -134,7 +136,8 @@ TEST_CASE("A callback that waits in its strand's queue can still be cancelled", 
   CHECK(wheel.size() == 1);
 }
 
-TEST_CASE("A periodic callback that waits in its strand's queue can still be cancelled", "[cancel]") {
+TEST_CASE("A periodic callback that waits in its strand's queue can still be cancelled",
+          "[cancel]") {
   const at_start clock;
   asio::io_context io;
   asio::io_context other;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Geometries: presets, compile-time ones, and a clear error, naming the field, for those that make no
-// sense.
+// Geometries: presets, compile-time ones, and a clear error, naming the field, for those that make
+// no sense.
 
 #include "manual_clock.hpp"
 
@@ -28,7 +28,7 @@ struct millisecond_clock {
   using rep = duration::rep;
   using period = duration::period;
   using time_point = std::chrono::time_point<millisecond_clock, duration>;
-  static constexpr bool is_steady = true;
+  [[maybe_unused]] static constexpr bool is_steady = true;
   static time_point now() noexcept {
     return time_point(std::chrono::floor<duration>(manual_clock::now().time_since_epoch()));
   }
@@ -52,25 +52,25 @@ struct millisecond_traits : manual_traits {
 
 TEST_CASE("A configuration that makes no sense is refused by its field's name", "[config]") {
   asio::io_context io;
-  const refusal r = GENERATE(
-      refusal{{.l0_tick = 0ms}, errc::invalid_l0_tick, "l0_tick"},
-      refusal{{.l0_tick = -10ms}, errc::invalid_l0_tick, "l0_tick"},
-      refusal{{.l0_slots = 0}, errc::invalid_l0_slots, "l0_slots"},
-      refusal{{.l0_slots = 500}, errc::invalid_l0_slots, "l0_slots"},
-      refusal{{.l0_slots = std::size_t{1} << 40}, errc::invalid_l0_slots, "l0_slots"},
-      refusal{{.l1_tick = 0s}, errc::invalid_l1_tick, "l1_tick"},
-      refusal{{.l1_tick = -1s}, errc::invalid_l1_tick, "l1_tick"},
-      refusal{{.l1_tick = 1001ms}, errc::invalid_l1_tick, "l1_tick"},
-      refusal{{.l1_tick = 6s}, errc::invalid_l1_tick, "l1_tick"},
-      refusal{{.l1_tick = 1ms}, errc::invalid_l1_tick, "l1_tick"},
-      refusal{{.l1_slots = 0}, errc::invalid_l1_slots, "l1_slots"},
-      refusal{{.l1_slots = 63}, errc::invalid_l1_slots, "l1_slots"},
-      refusal{{.l0_tick = std::chrono::hours(24 * 365 * 200),
-               .l0_slots = 1,
-               .l1_tick = std::chrono::hours(24 * 365 * 200),
-               .l1_slots = 64},
-              errc::invalid_l1_slots,
-              "l1_slots"});
+  const refusal r =
+      GENERATE(refusal{{.l0_tick = 0ms}, errc::invalid_l0_tick, "l0_tick"},
+               refusal{{.l0_tick = -10ms}, errc::invalid_l0_tick, "l0_tick"},
+               refusal{{.l0_slots = 0}, errc::invalid_l0_slots, "l0_slots"},
+               refusal{{.l0_slots = 500}, errc::invalid_l0_slots, "l0_slots"},
+               refusal{{.l0_slots = std::size_t{1} << 40}, errc::invalid_l0_slots, "l0_slots"},
+               refusal{{.l1_tick = 0s}, errc::invalid_l1_tick, "l1_tick"},
+               refusal{{.l1_tick = -1s}, errc::invalid_l1_tick, "l1_tick"},
+               refusal{{.l1_tick = 1001ms}, errc::invalid_l1_tick, "l1_tick"},
+               refusal{{.l1_tick = 6s}, errc::invalid_l1_tick, "l1_tick"},
+               refusal{{.l1_tick = 1ms}, errc::invalid_l1_tick, "l1_tick"},
+               refusal{{.l1_slots = 0}, errc::invalid_l1_slots, "l1_slots"},
+               refusal{{.l1_slots = 63}, errc::invalid_l1_slots, "l1_slots"},
+               refusal{{.l0_tick = std::chrono::hours(24 * 365 * 200),
+                        .l0_slots = 1,
+                        .l1_tick = std::chrono::hours(24 * 365 * 200),
+                        .l1_slots = 64},
+                       errc::invalid_l1_slots,
+                       "l1_slots"});
   CAPTURE(r.field, r.config.l0_tick.count(), r.config.l0_slots, r.config.l1_tick.count(),
           r.config.l1_slots);
   try {
@@ -125,12 +125,12 @@ TEST_CASE("Presets and other geometries keep their tick", "[config]") {
     wheel_config config;
     manual_clock::duration tick;
   };
-  const geometry g = GENERATE(
-      geometry{wheel_config{}, 10ms}, geometry{wheel_config::network_timeouts(), 5ms},
-      geometry{wheel_config::heartbeats(), 100ms},
-      geometry{{.l0_tick = 1ms, .l0_slots = 1, .l1_tick = 1ms, .l1_slots = 1}, 1ms},
-      geometry{{.l0_tick = 1us, .l0_slots = 256, .l1_tick = 100us, .l1_slots = 16}, 1us},
-      geometry{{.l0_tick = 3ms, .l0_slots = 64, .l1_tick = 192ms, .l1_slots = 2}, 3ms});
+  const geometry g =
+      GENERATE(geometry{wheel_config{}, 10ms}, geometry{wheel_config::network_timeouts(), 5ms},
+               geometry{wheel_config::heartbeats(), 100ms},
+               geometry{{.l0_tick = 1ms, .l0_slots = 1, .l1_tick = 1ms, .l1_slots = 1}, 1ms},
+               geometry{{.l0_tick = 1us, .l0_slots = 256, .l1_tick = 100us, .l1_slots = 16}, 1us},
+               geometry{{.l0_tick = 3ms, .l0_slots = 64, .l1_tick = 192ms, .l1_slots = 2}, 3ms});
   asio::io_context io;
   manual_wheel wheel{io, g.config};
   journal ran;

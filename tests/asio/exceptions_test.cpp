@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// What a callback throws leaves run(), as from any Asio handler. Every other timer that is due runs on
-// the next run(), in order, and the wheel goes on.
+// What a callback throws leaves run(), as from any Asio handler. Every other timer that is due runs
+// on the next run(), in order, and the wheel goes on.
 
 #include "manual_clock.hpp"
 
@@ -83,8 +83,8 @@ TEST_CASE("A bound callback that throws harms no other", "[exceptions]") {
   manual_wheel wheel{io};
   journal ran;
   wheel.schedule_after(10ms, asio::bind_executor(strand, ran.note(0)));
-  wheel.schedule_after(
-      10ms, asio::bind_executor(strand, [] { throw std::runtime_error("callback"); }));
+  wheel.schedule_after(10ms,
+                       asio::bind_executor(strand, [] { throw std::runtime_error("callback"); }));
   wheel.schedule_after(10ms, asio::bind_executor(strand, ran.note(2)));
   wheel.schedule_after(10ms, ran.note(3));
   manual_clock::advance(10ms);
@@ -149,7 +149,8 @@ TEST_CASE("In several periods, each may throw", "[exceptions][periodic]") {
   }
   // Due at 10, 25, 40, 55, 70, 85, 100.
   CHECK(thrown == 7);
-  CHECK(ran == journal{{1, 10ms}, {1, 30ms}, {1, 40ms}, {1, 60ms}, {1, 70ms}, {1, 90ms}, {1, 100ms}});
+  CHECK(ran ==
+        journal{{1, 10ms}, {1, 30ms}, {1, 40ms}, {1, 60ms}, {1, 70ms}, {1, 90ms}, {1, 100ms}});
   CHECK(wheel.cancel(id));
   CHECK(wheel.stats().missed_periods == 0);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Where callbacks run: on the wheel's executor, or on their own if they bring one, be it a strand, a
-// thread pool, or an executor that runs what it is given at once.
+// Where callbacks run: on the wheel's executor, or on their own if they bring one, be it a strand,
+// a thread pool, or an executor that runs what it is given at once.
 
 #include "manual_clock.hpp"
 
@@ -18,7 +18,7 @@
 
 using namespace kestrel_tests;
 
-namespace {
+namespace kestrel_tests {
 
 /// Runs what it is given at once, though it says that it never blocks.
 class inline_executor {
@@ -42,16 +42,13 @@ public:
   friend bool operator==(const inline_executor& a, const inline_executor& b) noexcept {
     return a.context_ == b.context_;
   }
-  friend bool operator!=(const inline_executor& a, const inline_executor& b) noexcept {
-    return !(a == b);
-  }
 
 private:
   asio::execution_context* context_;
   int* calls_;
 };
 
-} // namespace
+} // namespace kestrel_tests
 
 TEST_CASE("The wheel gives its executor", "[executors]") {
   asio::io_context io;
@@ -136,8 +133,7 @@ TEST_CASE("A bound callback on its way does not fire twice", "[executors]") {
   asio::io_context other;
   manual_wheel wheel{io};
   int ran = 0;
-  const auto id =
-      wheel.schedule_every(10ms, 10ms, asio::bind_executor(other, [&] { ++ran; }));
+  const auto id = wheel.schedule_every(10ms, 10ms, asio::bind_executor(other, [&] { ++ran; }));
   pass(io, 100ms); // its executor is busy meanwhile
   CHECK(ran == 0);
   other.run();
@@ -153,8 +149,7 @@ TEST_CASE("A callback bound to a thread pool runs on one of its threads", "[exec
   asio::thread_pool pool(1);
   manual_wheel wheel{io};
   std::thread::id where;
-  wheel.schedule_after(5ms,
-                       asio::bind_executor(pool, [&] { where = std::this_thread::get_id(); }));
+  wheel.schedule_after(5ms, asio::bind_executor(pool, [&] { where = std::this_thread::get_id(); }));
   stall(io, 10ms);
   pool.join();
   CHECK(where != std::thread::id());
@@ -230,6 +225,32 @@ TEST_CASE("A callback that throws inside an executor that runs things at once le
     stall(io, 1s);
     CHECK(ran == 9);
   }
+}
+
+TEST_CASE("What leaves a wheel on an executor that runs things at once harms no other timer",
+          "[executors][exceptions]") {
+  const at_start clock;
+  asio::io_context io;
+  const inline_executor at_once{io};
+  kestrel::basic_timer_wheel<inline_executor, manual_traits> wheel{at_once};
+  int ran = 0;
+  for (int i = 0; i != 20; ++i)
+    wheel.schedule_after(10ms, [&ran] {
+      ++ran;
+      throw std::runtime_error("callback");
+    });
+  manual_clock::advance(10ms);
+  int thrown = 0;
+  for (int round = 0; round != 100; ++round) {
+    try {
+      settle(io);
+    } catch (const std::runtime_error&) {
+      ++thrown;
+    }
+  }
+  CHECK(thrown == 20);
+  CHECK(ran == 20);
+  CHECK(wheel.empty());
 }
 
 TEST_CASE("A wheel may live on an executor that runs things at once", "[executors]") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// However many timers are due at once, other handlers of the same context get their turn in between.
+// However many timers are due at once, other handlers of the same context get their turn in
+// between.
 
 #include "manual_clock.hpp"
 

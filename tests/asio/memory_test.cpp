@@ -19,7 +19,8 @@
 #include <thread>
 #include <vector>
 
-// ---- Every allocation of this program is counted, and may be made to fail -------------------------
+// ---- Every allocation of this program is counted, and may be made to fail
+// -------------------------
 
 namespace {
 
@@ -35,9 +36,10 @@ void* counted(std::size_t size, std::size_t alignment) {
   }
   if (until_failure != no_failure)
     --until_failure;
-  void* const p = alignment <= alignof(std::max_align_t)
-                      ? std::malloc(size)
-                      : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  void* const p =
+      alignment <= alignof(std::max_align_t)
+          ? std::malloc(size)
+          : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
   if (p == nullptr)
     throw std::bad_alloc();
   ++allocations;
@@ -74,9 +76,9 @@ using namespace kestrel_tests;
 
 namespace {
 
-/// Moves the clock a tick each time all there was to do is done, from inside run(), for as long as it
-/// takes to warm up and for as long again, and tells what was allocated in the second half. One call
-/// of run(), as in a program: Asio keeps memory for handlers until run() returns.
+/// Moves the clock a tick each time all there was to do is done, from inside run(), for as long as
+/// it takes to warm up and for as long again, and tells what was allocated in the second half. One
+/// call of run(), as in a program: Asio keeps memory for handlers until run() returns.
 class clockwork {
 public:
   explicit clockwork(asio::io_context& io) : io_{io} {}
@@ -159,7 +161,8 @@ TEST_CASE("In steady state, nothing is allocated inside run()", "[memory]") {
       ++fired;
       for (std::size_t i = 0; i != ids.size(); ++i) {
         wheel.cancel(ids[i]);
-        ids[i] = wheel.schedule_after(manual_clock::duration(i * 300'000'000), [&fired] { ++fired; });
+        ids[i] =
+            wheel.schedule_after(manual_clock::duration(i * 300'000'000), [&fired] { ++fired; });
       }
     });
   }
@@ -331,8 +334,8 @@ TEST_CASE("Scheduling when memory is short changes nothing", "[memory][exception
     CHECK(failures > 0);
   }
   SECTION("a periodic one") {
-    failures = fail_each_allocation(
-        [&] { wheel.schedule_every(15ms, 10h, ran.note(1)); }, unchanged);
+    failures =
+        fail_each_allocation([&] { wheel.schedule_every(15ms, 10h, ran.note(1)); }, unchanged);
   }
   CHECK((failures > 0 || filled > 0));
   CHECK(wheel.size() == static_cast<std::size_t>(filled) + 1);

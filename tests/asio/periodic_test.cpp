@@ -23,7 +23,8 @@ TEMPLATE_TEST_CASE("Firing k comes at the tick of start + initial + k * interval
   asio::io_context io;
   wheel_with<TestType> wheel{io};
   stall(io, 3ms);
-  const auto interval = GENERATE(as<manual_clock::duration>{}, 15ms, 10ms, 6900ms, 64s, 333'333'333ns);
+  const auto interval =
+      GENERATE(as<manual_clock::duration>{}, 15ms, 10ms, 6900ms, 64s, 333'333'333ns);
   const auto initial = GENERATE(as<manual_clock::duration>{}, 0ms, 1ms, 15ms, 70s);
   journal ran;
   const auto from = manual_clock::now();
@@ -107,16 +108,16 @@ TEST_CASE("A callback slower than its period misses some and does not pile up", 
   manual_wheel wheel{io};
   std::uint64_t periods = 0;
   journal ran;
-  wheel.schedule_every(10ms, 10ms, [&, note = ran.note(0)](kestrel::timer_id id,
-                                                           std::uint64_t missed) mutable {
-    note();
-    periods += 1 + missed;
-    if (ran.size() == 5) {
-      wheel.cancel(id);
-      return;
-    }
-    manual_clock::advance(34ms);
-  });
+  wheel.schedule_every(10ms, 10ms,
+                       [&, note = ran.note(0)](kestrel::timer_id id, std::uint64_t missed) mutable {
+                         note();
+                         periods += 1 + missed;
+                         if (ran.size() == 5) {
+                           wheel.cancel(id);
+                           return;
+                         }
+                         manual_clock::advance(34ms);
+                       });
   stall(io, 10ms);
   // 10..44: 20, then 30 and 40 missed; 44..78: 50, 60 and 70 missed; ...
   CHECK(ran == journal{{0, 10ms}, {0, 44ms}, {0, 78ms}, {0, 112ms}, {0, 146ms}});
@@ -243,10 +244,11 @@ TEST_CASE("An interval must be positive", "[periodic]") {
   const at_start clock;
   asio::io_context io;
   manual_wheel wheel{io};
-  const auto is_invalid_interval = Catch::Predicate<std::system_error>([](const std::system_error& e) {
-    return e.code() == kestrel::errc::invalid_interval &&
-           std::string(e.what()).find("interval") != std::string::npos;
-  });
+  const auto is_invalid_interval =
+      Catch::Predicate<std::system_error>([](const std::system_error& e) {
+        return e.code() == kestrel::errc::invalid_interval &&
+               std::string(e.what()).find("interval") != std::string::npos;
+      });
   CHECK_THROWS_MATCHES(wheel.schedule_every(1s, 0s, [] {}), std::system_error, is_invalid_interval);
   CHECK_THROWS_MATCHES(wheel.schedule_every(1s, -1ns, [] {}), std::system_error,
                        is_invalid_interval);

@@ -64,9 +64,9 @@ TEST_CASE("postpone_at takes an absolute deadline", "[postpone]") {
   const auto id = wheel.schedule_at(manual_clock::start + 1h, ran.note(1));
   CHECK(wheel.postpone_at(id, manual_clock::start + 123456789ns));
   CHECK(wheel.expiry(id) == manual_clock::start + 123456789ns);
-  CHECK(wheel.postpone_at(id, std::chrono::time_point_cast<std::chrono::milliseconds>(
-                                  manual_clock::start + 500ms),
-                          ran.note(2)));
+  CHECK(wheel.postpone_at(
+      id, std::chrono::time_point_cast<std::chrono::milliseconds>(manual_clock::start + 500ms),
+      ran.note(2)));
   CHECK(*wheel.expiry(id) <= manual_clock::start + 500ms);
   stall(io, 500ms);
   CHECK(ran == journal{{2, 500ms}});
@@ -78,7 +78,8 @@ TEST_CASE("Into the past is due at once, but not inline", "[postpone]") {
   manual_wheel wheel{io};
   pass(io, 25ms, 1ms);
   journal ran;
-  const auto id = wheel.schedule_after(GENERATE(as<manual_clock::duration>{}, 15ms, 1h), ran.note(1));
+  const auto id =
+      wheel.schedule_after(GENERATE(as<manual_clock::duration>{}, 15ms, 1h), ran.note(1));
   switch (GENERATE(0, 1, 2)) {
   case 0:
     CHECK(wheel.postpone(id, 0s));
@@ -203,8 +204,9 @@ TEST_CASE("A callback that waits in its strand's queue can be postponed", "[post
   CHECK(wheel.empty());
 }
 
-TEST_CASE("A replacement runs where it belongs, whatever became of the executor of the old callback",
-          "[postpone]") {
+TEST_CASE(
+    "A replacement runs where it belongs, whatever became of the executor of the old callback",
+    "[postpone]") {
   const at_start clock;
   asio::io_context io;
   asio::io_context never_run;

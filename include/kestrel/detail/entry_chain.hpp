@@ -195,8 +195,11 @@ public:
   /// A chunk that was used before, else the next one of the blocks that never were: growing touches
   /// no memory. There is one, see reserve_entries.
   entry_chunk* take() noexcept {
-    if (free_ != nullptr)
-      return std::exchange(free_, free_->next);
+    if (free_ != nullptr) {
+      entry_chunk* const chunk = std::exchange(free_, free_->next);
+      prefetch_line(free_); // the next call reads it
+      return chunk;
+    }
     if (fresh_ == blocks_[fresh_block_].count) {
       ++fresh_block_;
       fresh_ = 0;

@@ -13,6 +13,7 @@ namespace detail {
 inline void prefetch_line([[maybe_unused]] const void* line) noexcept {
 #if defined(__GNUC__)
   __builtin_prefetch(line, 1);
+  __asm__ volatile(""); // else GCC drops calls of functions that do nothing but this
 #endif
 }
 

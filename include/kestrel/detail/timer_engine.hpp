@@ -82,7 +82,8 @@ public:
     return engine;
   }
 
-  const Executor& get_executor() const noexcept { return executor_; }
+  /// The execution context is still there.
+  const Executor& get_executor() const noexcept { return *executor_; }
 
   // ---- Operations. Each takes the lock once and reads the clock at most once.
 
@@ -175,13 +176,14 @@ public:
         return; // the context went first
       driver_.reset();
     }
-    registry_of(executor_).leave(*this);
+    registry_of(*executor_).leave(*this);
   }
 
   void on_context_shutdown() noexcept override {
     shutdown();
     const lock_type lock(mutex_);
     driver_.reset();
+    executor_.reset();
   }
 
   /// A clock's time as the wheel counts it: nanoseconds since the wheel's construction.
@@ -408,7 +410,7 @@ private:
     armed_ = at_once;
     lock.unlock();
     try {
-      net::post(executor_, [engine = this->shared_from_this()] { engine->resume(); });
+      net::post(*executor_, [engine = this->shared_from_this()] { engine->resume(); });
       lock.lock();
     } catch (const std::bad_alloc&) {
       lock.lock();
@@ -515,15 +517,15 @@ private:
     return net::use_service<context_registry>(net::query(executor, net::execution::context));
   }
 
-  Executor executor_;
-  std::int64_t epoch_; // the clock's nanoseconds at the wheel's time zero
+  std::optional<Executor> executor_; // this and the driver: empty once the context is gone
+  std::int64_t epoch_;               // the clock's nanoseconds at the wheel's time zero
   mutable typename Traits::mutex mutex_;
   std::uint64_t armed_ = never;
   bool shut_down_ = false;
   timer_wheel_stats counters_;
   handler_memory driver_memory_;
   handler_memory delivery_memory_;
-  std::optional<driver_type> driver_; // empty once the execution context is gone
+  std::optional<driver_type> driver_;
   wheel_type wheel_;
 };
 

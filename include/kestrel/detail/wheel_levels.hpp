@@ -20,6 +20,13 @@
 #include <utility>
 #include <vector>
 
+// Filing is short and hot, but has so many callers that GCC would not inline it.
+#if defined(__GNUC__)
+#define KESTREL_ALWAYS_INLINE [[gnu::always_inline]]
+#else
+#define KESTREL_ALWAYS_INLINE
+#endif
+
 KESTREL_BEGIN_NAMESPACE
 
 /// What `wheel::claim` found.
@@ -82,7 +89,7 @@ public:
 
   /// Files a timer where its deadline belongs, unless it is there. While a slot is coming down,
   /// what belongs into that slot comes down behind it: those who were there first stay first.
-  void file(std::uint32_t index, record& r) noexcept {
+  KESTREL_ALWAYS_INLINE void file(std::uint32_t index, record& r) noexcept {
     if (walk_comes_down_ && r.deadline > l0_last_ &&
         l0_count() + l1_slot(l1_tick_of(r.deadline)) == walk_place_ >> place::slot_shift) {
       if (place::of(r) == walk_place_)
@@ -229,7 +236,7 @@ private:
 
   /// Appends an entry for the timer to its slot; `l0_last` is the last time whose
   /// timers level 0 may hold.
-  void file(std::uint32_t index, record& r, tick_type l0_last) noexcept {
+  KESTREL_ALWAYS_INLINE void file(std::uint32_t index, record& r, tick_type l0_last) noexcept {
     if (r.deadline <= l0_last) {
       const tick_type tick = std::max(tick_of(r.deadline), now_);
       if (r.deadline < wake_)
@@ -250,7 +257,7 @@ private:
   }
 
   /// True if the slot was empty.
-  bool append(std::uint32_t number, std::uint32_t index, record& r) noexcept {
+  KESTREL_ALWAYS_INLINE bool append(std::uint32_t number, std::uint32_t index, record& r) noexcept {
     slot& s = slots_[number];
     if (place::of(r) == s.place)
       return false;
@@ -428,5 +435,7 @@ private:
 KESTREL_END_NAMESPACE
 
 #include <kestrel/detail/wheel_invariants.hpp>
+
+#undef KESTREL_ALWAYS_INLINE
 
 #endif // KESTREL_DETAIL_WHEEL_LEVELS_HPP

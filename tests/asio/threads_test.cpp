@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: MIT
+//
+// Several threads: run() in more than one, and schedule, cancel, postpone and shutdown from others.
+// What happened is collected by the threads and judged on the main one.
+
+#include <kestrel/timer_wheel.hpp>
+
+#include "manual_clock.hpp"
+
+#include <asio/bind_executor.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/strand.hpp>
+
+#include <catch.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <random>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+
+namespace {
+
+#if defined(__SANITIZE_THREAD__)
+constexpr int scale = 2;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr int scale = 2;
+#else
+constexpr int scale = 1;
+#endif
+#else
+constexpr int scale = 1;
+#endif
+
+/// Threads that call run() until told that no more will come.
+class runners {
+public:
+  runners(asio::io_context& io, int n) : work_{io.get_executor()} {
+    for (int i = 0; i != n; ++i)
+      threads_.emplace_back([&io] { io.run(); });
+  }
+
+  ~runners() { finish(); }
+
+  void finish() {
+    work_.reset();
+    for (std::thread& t : threads_)
+      t.join();
+    threads_.clear();
+  }
+
+private:
+  asio::executor_work_guard<asio::io_context::executor_type> work_;
+  std::vector<std::thread> threads_;
+};
+
+} // namespace
+
+TEST_CASE("Each timer is fired or cancelled, and never both", "[threads]") {
+  constexpr std::size_t count = 200'000 / scale;
+  asio::io_context io;
+  kestrel::timer_wheel wheel{io};
+  const bool bound = GENERATE(false, true);
+  const auto strand = asio::make_strand(io);
+  std::vector<std::atomic<int>> fired(count);
+  std::vector<int> cancelled(count);
+  std::vector<kestrel::timer_id> ids(count);
+  std::atomic<std::size_t> armed{0};
+  {
+    runners running(io, 2);
+    std::thread canceller([&] {
+      for (std::size_t i = 0; i != count; ++i) {
+        while (armed.load(std::memory_order_acquire) <= i)
+          std::this_thread::yield();
+        cancelled[i] = wheel.cancel(ids[i]);
+      }
+    });
+    for (std::size_t i = 0; i != count; ++i) {
+      const auto f = [&fired, i] { ++fired[i]; };
+      const auto delay = std::chrono::microseconds(i % 3 == 0 ? 0 : i % 5000);
+      ids[i] = bound ? wheel.schedule_after(delay, asio::bind_executor(strand, f))
+                     : wheel.schedule_after(delay, f);
+      armed.store(i + 1, std::memory_order_release);
+    }
+    canceller.join();
+    running.finish();
+  }
+  std::size_t wrong = 0;
+  std::size_t were_cancelled = 0;
+  for (std::size_t i = 0; i != count; ++i) {
+    wrong += fired[i] + cancelled[i] != 1;
+    were_cancelled += static_cast<std::size_t>(cancelled[i]);
+  }
+  CHECK(wrong == 0);
+  const auto s = wheel.stats();
+  CHECK(s.cancelled == were_cancelled);
+  CHECK(s.fired == count - were_cancelled);
+  CHECK(wheel.empty());
+}
+
+TEST_CASE("Producers of all operations lose no timer", "[threads]") {
+  constexpr int operations = 100'000 / scale;
+  asio::io_context io;
+  kestrel::timer_wheel wheel{io};
+  const auto strand = asio::make_strand(io);
+  std::atomic<std::uint64_t> ran{0};
+  std::atomic<std::uint64_t> scheduled{0};
+  std::atomic<std::uint64_t> cancelled{0};
+  std::atomic<std::uint64_t> postponed{0};
+  {
+    runners running(io, 3);
+    std::vector<std::thread> producers;
+    for (unsigned p = 0; p != 3; ++p) {
+      producers.emplace_back([&, p] {
+        std::mt19937 random(p);
+        std::vector<kestrel::timer_id> ids(200);
+        for (int i = 0; i != operations; ++i) {
+          kestrel::timer_id& id = ids[random() % ids.size()];
+          const auto delay = std::chrono::microseconds(random() % 40'000);
+          switch (random() % 8) {
+          case 0:
+          case 1:
+          case 2:
+            id = wheel.schedule_after(delay, [&ran] { ++ran; });
+            ++scheduled;
+            break;
+          case 3:
+            id = wheel.schedule_after(delay, asio::bind_executor(strand, [&ran] { ++ran; }));
+            ++scheduled;
+            break;
+          case 4:
+            cancelled += wheel.cancel(id);
+            break;
+          case 5:
+          case 6:
+            postponed += wheel.postpone(id, delay);
+            break;
+          case 7:
+            postponed += wheel.postpone(id, delay, [&ran] { ++ran; });
+            static_cast<void>(wheel.expiry(id));
+            static_cast<void>(wheel.size());
+            break;
+          }
+        }
+      });
+    }
+    for (std::thread& t : producers)
+      t.join();
+    const auto s = wheel.stats(); // a snapshot in the storm adds up, too
+    CHECK(s.scheduled == s.fired + s.cancelled + s.live);
+    running.finish();
+  }
+  const auto s = wheel.stats();
+  CHECK(s.scheduled == scheduled);
+  CHECK(s.cancelled == cancelled);
+  CHECK(s.postponed == postponed);
+  CHECK(s.fired == ran);
+  CHECK(scheduled == ran + cancelled);
+  CHECK(s.live == 0);
+}
+
+TEST_CASE("Timers that wait are counted as pending", "[threads]") {
+  asio::io_context io;
+  kestrel::timer_wheel wheel{io};
+  std::atomic<int> ran{0};
+  {
+    runners running(io, 2);
+    std::vector<std::thread> producers;
+    for (int p = 0; p != 2; ++p) {
+      producers.emplace_back([&] {
+        for (int i = 0; i != 20'000 / scale; ++i)
+          wheel.schedule_after(i % 2 ? std::chrono::hours(1) : std::chrono::hours(-1),
+                               [&ran] { ++ran; });
+      });
+    }
+    for (std::thread& t : producers)
+      t.join();
+    while (ran != 20'000 / scale)
+      std::this_thread::yield();
+    CHECK(wheel.size() == 20'000 / scale);
+    wheel.shutdown();
+    running.finish(); // an empty wheel keeps no run() from returning
+  }
+  CHECK(ran == 20'000 / scale);
+}
+
+TEST_CASE("Shutdown in the storm", "[threads]") {
+  for (int round = 0; round != 50 / scale + 1; ++round) {
+    asio::io_context io;
+    kestrel::timer_wheel wheel{io};
+    const auto strand = asio::make_strand(io);
+    const auto alive = std::make_shared<int>();
+    std::atomic<bool> closed{false};
+    std::atomic<int> after{0};
+    std::atomic<int> unexpected{0};
+    {
+      runners running(io, 2);
+      std::vector<std::thread> producers;
+      for (int p = 0; p != 2; ++p) {
+        producers.emplace_back([&] {
+          try {
+            for (int i = 0;; ++i) {
+              const auto f = [&after, alive, was = closed.load()] { after += was; };
+              const auto id =
+                  i % 2 ? wheel.schedule_after(i % 7 * 100us, f)
+                        : wheel.schedule_after(i % 7 * 100us, asio::bind_executor(strand, f));
+              if (i % 3 == 0)
+                wheel.postpone(id, 1ms);
+              if (i % 5 == 0)
+                wheel.cancel(id);
+            }
+          } catch (const std::system_error& e) {
+            unexpected += e.code() != kestrel::errc::shut_down;
+          }
+        });
+      }
+      while (wheel.stats().fired < 100)
+        std::this_thread::yield();
+      wheel.shutdown();
+      closed = true;
+      for (std::thread& t : producers)
+        t.join();
+      running.finish();
+    }
+    CHECK(after == 0);
+    CHECK(unexpected == 0);
+    CHECK(wheel.empty());
+    CHECK(alive.use_count() == 1);
+  }
+}
+
+TEST_CASE("A strand keeps callbacks from overlapping", "[threads]") {
+  constexpr int count = 20'000 / scale;
+  asio::io_context io;
+  const auto strand = asio::make_strand(io);
+  kestrel::timer_wheel bound{io};
+  kestrel::timer_wheel on_strand{strand};
+  int unguarded = 0; // a data race if two callbacks overlap
+  std::atomic<int> inside{0};
+  std::atomic<int> overlaps{0};
+  const auto f = [&] {
+    overlaps += inside++ != 0;
+    ++unguarded;
+    --inside;
+  };
+  for (int i = 0; i != count; ++i) {
+    bound.schedule_after(i % 50 * 100us, asio::bind_executor(strand, f));
+    on_strand.schedule_after(i % 50 * 100us, f);
+  }
+  std::vector<std::thread> threads;
+  for (int i = 0; i != 3; ++i)
+    threads.emplace_back([&io] { io.run(); });
+  for (std::thread& t : threads)
+    t.join();
+  CHECK(unguarded == 2 * count);
+  CHECK(overlaps == 0);
+}
+
+TEST_CASE("A periodic callback does not overlap itself", "[threads]") {
+  asio::io_context io;
+  kestrel::timer_wheel wheel{
+      io, kestrel::wheel_config{.l0_tick = 10us, .l0_slots = 512, .l1_tick = 1ms, .l1_slots = 64}};
+  std::atomic<int> inside{0};
+  std::atomic<int> overlaps{0};
+  std::uint64_t periods = 0; // a data race if it overlaps itself
+  int ran = 0;
+  wheel.schedule_every(0ms, 10us, [&](kestrel::timer_id id, std::uint64_t missed) {
+    overlaps += inside++ != 0;
+    periods += 1 + missed;
+    std::this_thread::yield();
+    --inside;
+    if (++ran == 5'000 / scale)
+      wheel.cancel(id);
+  });
+  std::vector<std::thread> threads;
+  for (int i = 0; i != 4; ++i)
+    threads.emplace_back([&io] { io.run(); });
+  for (std::thread& t : threads)
+    t.join();
+  CHECK(overlaps == 0);
+  CHECK(ran == 5'000 / scale);
+  CHECK(periods >= static_cast<std::uint64_t>(ran));
+  CHECK(wheel.stats().missed_periods == periods - static_cast<std::uint64_t>(ran));
+}
+
+TEST_CASE("Threads share the work of one batch", "[threads]") {
+  // Two callbacks that wait for one another can only end if two threads run them.
+  const kestrel_tests::at_start clock;
+  asio::io_context io;
+  kestrel_tests::manual_wheel wheel{io};
+  std::atomic<int> met{0};
+  const auto meet = [&met] {
+    ++met;
+    while (met < 2)
+      std::this_thread::yield();
+  };
+  wheel.schedule_after(10ms, meet);
+  wheel.schedule_after(10ms, meet);
+  kestrel_tests::manual_clock::advance(10ms);
+  std::thread other([&io] { io.run(); });
+  io.run();
+  other.join();
+  CHECK(met == 2);
+}
