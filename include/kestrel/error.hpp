@@ -17,7 +17,7 @@
 KESTREL_BEGIN_NAMESPACE
 
 enum class errc {
-  invalid_l0_tick = 1, ///< `l0_tick` is zero, negative, or finer than the clock
+  invalid_l0_tick = 1, ///< `l0_tick` is zero, negative, or no whole number of clock ticks
   invalid_l0_slots,    ///< `l0_slots` is zero, no power of two, or above 2^20
   invalid_l1_tick,     ///< `l1_tick` is no positive multiple of `l0_tick`, or longer than level 0
   invalid_l1_slots,    ///< `l1_slots` is zero, no power of two, above 2^20, or its span overflows

@@ -102,10 +102,16 @@ public:
       : basic_timer_wheel(executor, geometry_type()) {}
 
   /// As above, on the executor of `context`.
-  template <class ExecutionContext, class... Config>
+  template <class ExecutionContext>
   requires std::convertible_to<ExecutionContext&, net::execution_context&>
-  explicit basic_timer_wheel(ExecutionContext& context, const Config&... config)
-      : basic_timer_wheel(executor_type(context.get_executor()), config...) {}
+  explicit basic_timer_wheel(ExecutionContext& context)
+      : basic_timer_wheel(executor_type(context.get_executor())) {}
+
+  template <class ExecutionContext>
+  requires std::convertible_to<ExecutionContext&, net::execution_context&> &&
+      std::constructible_from<geometry_type, const wheel_config&>
+      basic_timer_wheel(ExecutionContext& context, const wheel_config& config)
+      : basic_timer_wheel(executor_type(context.get_executor()), config) {}
 
   basic_timer_wheel(const basic_timer_wheel&) = delete;
   basic_timer_wheel& operator=(const basic_timer_wheel&) = delete;
@@ -194,7 +200,7 @@ public:
 
 private:
   static geometry_type checked(const wheel_config& config) {
-    if (config.l0_tick < duration(1))
+    if (config.l0_tick % duration(1) != std::chrono::nanoseconds::zero())
       detail::throw_error(errc::invalid_l0_tick);
     return geometry_type(config);
   }

@@ -53,7 +53,8 @@ constexpr errc geometry_problem(std::int64_t l0_tick, std::uint64_t l0_slots, st
 ///
 /// `l0_tick` is the precision: a timer fires up to one `l0_tick` late, never early, however far
 /// away its deadline was. Timers beyond the second level wait there for another turn. The slot
-/// counts decide memory (16 bytes a slot) and how often a long timer is looked at before it is due.
+/// counts decide memory (24 or 32 bytes a slot) and how often a long timer is looked at before it
+/// is due.
 struct wheel_config {
   std::chrono::nanoseconds l0_tick = std::chrono::milliseconds(10);
   std::size_t l0_slots = 512;

@@ -19,8 +19,7 @@
 #include <thread>
 #include <vector>
 
-// ---- Every allocation of this program is counted, and may be made to fail
-// -------------------------
+// ---- Every allocation of this program is counted, and may be made to fail.
 
 namespace {
 
@@ -28,10 +27,12 @@ constexpr long no_failure = -1;
 std::atomic<long> allocations{0};
 std::atomic<long> live_blocks{0};
 thread_local long until_failure = no_failure; // how many more of this thread's succeed
+thread_local bool fail_for_good = false;      // and not only the next one after those
 
 void* counted(std::size_t size, std::size_t alignment) {
   if (until_failure == 0) {
-    until_failure = no_failure;
+    if (!fail_for_good)
+      until_failure = no_failure;
     throw std::bad_alloc();
   }
   if (until_failure != no_failure)
@@ -62,6 +63,16 @@ void* operator new(std::size_t size, std::align_val_t a) {
 }
 void* operator new[](std::size_t size, std::align_val_t a) {
   return counted(size, static_cast<std::size_t>(a));
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return counted(size, 1);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return operator new(size, std::nothrow);
 }
 void operator delete(void* p) noexcept { give_back(p); }
 void operator delete[](void* p) noexcept { give_back(p); }
@@ -287,139 +298,191 @@ TEST_CASE("Destroying a wheel gives all its memory back", "[memory]") {
 
 namespace {
 
-/// The allocations of `operation` fail, the first, then the second, ... until there is no further
-/// one. It returns how many did.
-template <class Operation, class Check>
-int fail_each_allocation(Operation operation, Check check_unchanged) {
+struct short_of_memory {
+  explicit short_of_memory(int filled) {
+    for (int i = 0; i != filled; ++i)
+      wheel.schedule_after(2h, [] {});
+    id = wheel.schedule_after(1h, ran.note(0));
+    if (filled == 0) // nothing is armed, and the next timer is the first there is
+      wheel.cancel(id);
+    settle(io);
+  }
+
+  const at_start clock;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  journal ran;
+  kestrel::timer_id id;
+};
+
+/// A callable that does not fit inline.
+struct large {
+  journal* ran;
+  std::array<char, 100> padding{};
+  void operator()() const { ran->note(1)(); }
+};
+
+/// Of each new fixture's first `operation`, the n-th allocation fails, for every n there is. It
+/// returns how many there are.
+template <class Operation, class Check, class Done>
+int fail_each_allocation(int filled, Operation operation, Check check_unchanged, Done check_done) {
   for (int n = 0;; ++n) {
+    short_of_memory s(filled);
+    bool failed = false;
     until_failure = n;
     try {
-      operation();
-      until_failure = no_failure;
-      return n;
+      operation(s);
     } catch (const std::bad_alloc&) {
-      until_failure = no_failure;
-      check_unchanged();
+      failed = true;
     }
+    until_failure = no_failure;
+    if (failed) {
+      check_unchanged(s);
+      operation(s); // now there is memory
+    }
+    check_done(s);
+    if (!failed)
+      return n;
   }
 }
 
 } // namespace
 
 TEST_CASE("Scheduling when memory is short changes nothing", "[memory][exceptions]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
-  journal ran;
-  const int filled = GENERATE(0, 1, 100, 1000);
-  for (int i = 0; i != filled; ++i)
-    wheel.schedule_after(1h, [] {});
-  const auto unchanged = [&] {
-    CHECK(wheel.size() == static_cast<std::size_t>(filled));
-    CHECK(wheel.stats().scheduled == static_cast<std::uint64_t>(filled));
+  const int filled = GENERATE(0, 1, 7, 100, 1000);
+  const auto live = static_cast<std::size_t>(filled == 0 ? 0 : filled + 1);
+  const auto unchanged = [&](short_of_memory& s) {
+    CHECK(s.wheel.size() == live);
+    CHECK(s.wheel.stats().scheduled == static_cast<std::uint64_t>(filled) + 1);
+    CHECK(out_of_work(s.io) == (live == 0));
   };
-  int failures = 0;
+  const auto done = [&](short_of_memory& s) {
+    CHECK(s.wheel.size() == live + 1);
+    pass(s.io, 30ms);
+    CHECK(s.ran == journal{{1, 20ms}});
+  };
   SECTION("a small callable") {
-    failures = fail_each_allocation([&] { wheel.schedule_after(15ms, ran.note(1)); }, unchanged);
+    fail_each_allocation(
+        filled, [](short_of_memory& s) { s.wheel.schedule_after(15ms, s.ran.note(1)); }, unchanged,
+        done);
   }
   SECTION("a large callable") {
-    failures = fail_each_allocation(
-        [&] {
-          wheel.schedule_after(15ms, [note = ran.note(1), big = std::array<char, 100>{}] {
-            static_cast<void>(big);
-            note();
-          });
-        },
-        unchanged);
-    CHECK(failures > 0);
+    CHECK(fail_each_allocation(
+              filled, [](short_of_memory& s) { s.wheel.schedule_after(15ms, large{&s.ran}); },
+              unchanged, done) > 0);
   }
   SECTION("a periodic one") {
-    failures =
-        fail_each_allocation([&] { wheel.schedule_every(15ms, 10h, ran.note(1)); }, unchanged);
+    fail_each_allocation(
+        filled, [](short_of_memory& s) { s.wheel.schedule_every(15ms, 10h, s.ran.note(1)); },
+        unchanged, done);
   }
-  CHECK((failures > 0 || filled > 0));
-  CHECK(wheel.size() == static_cast<std::size_t>(filled) + 1);
-  pass(io, 30ms);
-  CHECK(ran == journal{{1, 20ms}});
+}
+
+TEST_CASE("The first timer of a context when memory is short", "[memory][exceptions]") {
+  int failures = 0;
+  for (int n = 0;; ++n) {
+    const at_start clock;
+    asio::io_context io;
+    manual_wheel wheel{io};
+    journal ran;
+    const auto f = ran.note(1);
+    bool failed = false;
+    until_failure = n;
+    try {
+      wheel.schedule_after(15ms, f);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    until_failure = no_failure;
+    if (!failed)
+      break;
+    ++failures;
+    CHECK(wheel.empty());
+    CHECK(wheel.stats().scheduled == 0);
+    CHECK(out_of_work(io));
+    wheel.schedule_after(15ms, f);
+    pass(io, 30ms);
+    CHECK(ran == journal{{1, 20ms}});
+  }
+  CHECK(failures > 1); // the wheel's memory, and Asio's for its timers
 }
 
 TEST_CASE("Postponing when memory is short changes nothing", "[memory][exceptions]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
-  journal ran;
-  std::vector<kestrel::timer_id> ids;
-  const int filled = GENERATE(0, 1, 500);
-  for (int i = 0; i != filled; ++i)
-    ids.push_back(wheel.schedule_after(2h, [] {}));
-  const auto id = wheel.schedule_after(3s, ran.note(1));
-  bool postponed = true;
-  const auto unchanged = [&] {
-    CHECK(wheel.expiry(id) == manual_clock::start + 3s);
-    CHECK(wheel.stats().postponed == 0);
+  const int filled = GENERATE(1, 7, 500);
+  const auto unchanged = [](short_of_memory& s) {
+    CHECK(s.wheel.expiry(s.id) == manual_clock::start + 1h);
+    CHECK(s.wheel.stats().postponed == 0);
+  };
+  const auto runs = [](int label) {
+    return [label](short_of_memory& s) {
+      CHECK(s.wheel.stats().postponed == 1);
+      pass(s.io, 4s);
+      CHECK(s.ran == journal{{label, 20ms}});
+    };
   };
   SECTION("keeping the callback") {
-    fail_each_allocation([&] { postponed = wheel.postpone(id, 15ms); }, unchanged);
-    pass(io, 4s);
-    CHECK(ran == journal{{1, 20ms}});
+    fail_each_allocation(
+        filled, [](short_of_memory& s) { s.wheel.postpone(s.id, 15ms); }, unchanged, runs(0));
   }
   SECTION("replacing it") {
-    const int failures = fail_each_allocation(
-        [&] {
-          postponed = wheel.postpone(id, 15ms, [note = ran.note(2), big = std::array<char, 100>{}] {
-            static_cast<void>(big);
-            note();
-          });
-        },
-        unchanged);
-    CHECK(failures > 0);
-    pass(io, 4s);
-    CHECK(ran == journal{{2, 20ms}});
+    CHECK(fail_each_allocation(
+              filled, [](short_of_memory& s) { s.wheel.postpone(s.id, 15ms, large{&s.ran}); },
+              unchanged, runs(1)) > 0);
   }
   SECTION("and failing for good") {
-    int thrown = 0;
+    short_of_memory s(filled);
+    bool failed = false;
     until_failure = 0;
     try {
-      wheel.postpone(id, 15ms, [big = std::array<char, 100>{}] { static_cast<void>(big); });
+      s.wheel.postpone(s.id, 15ms, large{&s.ran});
     } catch (const std::bad_alloc&) {
-      ++thrown;
+      failed = true;
     }
     until_failure = no_failure;
-    CHECK(thrown == 1);
-    pass(io, 4s);
-    CHECK(ran == journal{{1, 3s}});
+    CHECK(failed);
+    stall(s.io, 1h);
+    CHECK(s.ran == journal{{0, 1h}});
   }
-  CHECK(postponed);
 }
 
 TEST_CASE("When memory is short while timers fire, the rest runs on the next run()",
           "[memory][exceptions]") {
   // Not a strand: Asio's own stops for good when it cannot post itself.
   const bool bound = GENERATE(false, true);
+  const bool for_good = GENERATE(false, true);
+  const bool throwing = GENERATE(false, true);
   int failures = 0;
   for (int n = 0; n != 20; ++n) {
     const at_start clock;
     asio::io_context io;
     manual_wheel wheel{io};
     int ran = 0;
+    const auto f = [&ran, throwing] {
+      if (++ran % 100 == 1 && throwing)
+        throw std::bad_alloc();
+    };
     for (int i = 0; i != 1000; ++i) {
       if (bound)
-        wheel.schedule_after(10ms, asio::bind_executor(io, [&ran] { ++ran; }));
+        wheel.schedule_after(10ms, asio::bind_executor(io, f));
       else
-        wheel.schedule_after(10ms, [&ran] { ++ran; });
+        wheel.schedule_after(10ms, f);
     }
     wheel.schedule_after(1s, [&ran] { ++ran; });
     manual_clock::advance(10ms);
-    until_failure = no_failure;
-    // Armed inside run(), past what settle() itself allocates.
-    asio::post(io, [n] { until_failure = n; });
-    try {
-      settle(io);
-    } catch (const std::bad_alloc&) {
-      ++failures;
+    // From inside run(), past what settle() itself allocates.
+    asio::post(io, [n, for_good] {
+      fail_for_good = for_good;
+      until_failure = n;
+    });
+    for (int round = 0; round != 12; ++round) {
+      try {
+        settle(io);
+      } catch (const std::bad_alloc&) {
+        ++failures;
+      }
+      fail_for_good = false;
+      until_failure = no_failure;
     }
-    until_failure = no_failure;
-    settle(io);
     CHECK(ran == 1000);
     stall(io, 1s);
     CHECK(ran == 1001);

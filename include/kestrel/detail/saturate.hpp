@@ -28,6 +28,12 @@ constexpr std::int64_t saturating_add(std::int64_t a, std::int64_t b) noexcept {
   return a + b;
 }
 
+constexpr std::int64_t saturating_sub(std::int64_t a, std::int64_t b) noexcept {
+  if (b < 0 ? a > max_ns + b : a < min_ns + b)
+    return b < 0 ? max_ns : min_ns;
+  return a - b;
+}
+
 /// `factor` is positive.
 constexpr std::int64_t saturating_mul(std::int64_t a, std::int64_t factor) noexcept {
   if (a > max_ns / factor)

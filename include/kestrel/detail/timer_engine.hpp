@@ -36,8 +36,8 @@ struct timer_wheel_stats {
   std::uint64_t missed_periods = 0; ///< periods that were skipped because the loop was late
   std::uint64_t wakeups = 0;        ///< times the driver woke, whether something was due or not
   std::size_t stale_entries = 0;    ///< entries of cancelled or moved timers, not yet cleaned away
-  std::size_t capacity = 0;         ///< timers there is room for without allocating
-  std::size_t memory = 0;           ///< bytes held by the wheel
+  std::size_t capacity = 0;         ///< timers whose records and payloads there is room for
+  std::size_t memory = 0;           ///< bytes of records, payloads and slots
 };
 
 namespace detail {
@@ -73,7 +73,11 @@ public:
       : executor_(executor),
         epoch_{ticks_of_clock(clock::now())},
         driver_(std::in_place, executor, driver_memory_),
-        wheel_(geometry) {}
+        wheel_(geometry) {
+    if constexpr (!std::is_constructible_v<geometry_type, const wheel_config&>)
+      static_assert(is_whole_ticks(geometry_type().granularity()),
+                    "kestrel: l0_tick must be a whole number of clock ticks");
+  }
 
   static std::shared_ptr<timer_engine> create(const Executor& executor,
                                               const geometry_type& geometry) {
@@ -89,7 +93,7 @@ public:
 
   timer_id schedule_after(std::int64_t delay, timer&& entry) {
     const lock_type lock(mutex_);
-    return insert(deadline_after(delay), entry);
+    return insert(deadline_after(delay, entry.interval != 0), entry);
   }
 
   timer_id schedule_at(std::uint64_t deadline, timer&& entry) {
@@ -111,13 +115,13 @@ public:
   bool postpone_after(timer_id id, std::int64_t delay) {
     const lock_type lock(mutex_);
     wheel_.prefetch(id);
-    return move(id, deadline_after(delay), keep_callback(id));
+    return move(id, deadline_after(delay, is_periodic(id, delay)), keep_callback(id));
   }
 
   bool postpone_after(timer_id id, std::int64_t delay, callback_type&& action) {
     const lock_type lock(mutex_);
     wheel_.prefetch(id);
-    return move(id, deadline_after(delay), swap_callback(id, action));
+    return move(id, deadline_after(delay, is_periodic(id, delay)), swap_callback(id, action));
   }
 
   bool postpone_at(timer_id id, std::uint64_t deadline) {
@@ -150,6 +154,8 @@ public:
   timer_wheel_stats stats() const {
     const lock_type lock(mutex_);
     timer_wheel_stats s = counters_;
+    if (shut_down_)
+      return s;
     s.live = wheel_.size();
     s.stale_entries = wheel_.stale_entries();
     s.capacity = wheel_.capacity();
@@ -183,6 +189,7 @@ public:
     shutdown();
     const lock_type lock(mutex_);
     driver_.reset();
+    work_.reset();
     executor_.reset();
   }
 
@@ -190,7 +197,7 @@ public:
   template <class Duration>
   std::uint64_t deadline_of(std::chrono::time_point<clock, Duration> time) const {
     const std::int64_t since =
-        saturating_add(ceil_ns(time.time_since_epoch(), errc::invalid_delay), -epoch_);
+        saturating_sub(ceil_ns(time.time_since_epoch(), errc::invalid_delay), epoch_);
     return since < 0 ? 0 : static_cast<std::uint64_t>(since);
   }
 
@@ -207,11 +214,13 @@ public:
   template <class OwnExecutor>
   void send(const OwnExecutor& own, timer_id id, lock_type& lock) {
     const std::uint32_t claim = hold(id);
-    lock.unlock();
     try {
-      net::post(own, delivery{this->shared_from_this(), id, claim});
+      begin_delivery();
+      lock.unlock();
+      net::post(own, delivery(this->shared_from_this(), id, claim));
     } catch (...) {
-      lock.lock();
+      if (!lock.owns_lock())
+        lock.lock();
       if (wheel_.claim_of(id) == claim)
         file_again(id);
       throw;
@@ -223,19 +232,53 @@ private:
   static_assert(std::ratio_greater_equal_v<typename clock::period, std::nano>,
                 "kestrel: a clock finer than a nanosecond would be rounded");
 
-  struct delivery {
+  static constexpr bool is_whole_ticks(std::uint64_t units) noexcept {
+    return units % static_cast<std::uint64_t>(
+                       std::chrono::nanoseconds(typename clock::duration(1)).count()) ==
+           0;
+  }
+
+  // Until it has run, or was dropped by its executor, it keeps the wheel's own context at work.
+  class delivery {
+  public:
     using allocator_type = handler_allocator<void>;
 
-    allocator_type get_allocator() const noexcept {
-      return allocator_type(engine->delivery_memory_);
+    delivery(std::shared_ptr<timer_engine> engine, timer_id id, std::uint32_t claim) noexcept
+        : engine_(std::move(engine)), id_{id}, claim_{claim} {}
+
+    delivery(delivery&&) noexcept = default;
+
+    ~delivery() {
+      if (engine_ != nullptr)
+        engine_->end_delivery();
     }
 
-    void operator()() const { engine->deliver(id, claim); }
+    allocator_type get_allocator() const noexcept {
+      return allocator_type(engine_->delivery_memory_);
+    }
 
-    std::shared_ptr<timer_engine> engine;
-    timer_id id;
-    std::uint32_t claim;
+    void operator()() { engine_->deliver(id_, claim_); }
+
+  private:
+    std::shared_ptr<timer_engine> engine_;
+    timer_id id_;
+    std::uint32_t claim_;
   };
+
+  using work_type = std::decay_t<decltype(net::prefer(std::declval<const Executor&>(),
+                                                      net::execution::outstanding_work.tracked))>;
+
+  void begin_delivery() {
+    if (!work_)
+      work_.emplace(net::prefer(*executor_, net::execution::outstanding_work.tracked));
+    ++deliveries_;
+  }
+
+  void end_delivery() noexcept {
+    const lock_type lock(mutex_);
+    if (--deliveries_ == 0)
+      work_.reset();
+  }
 
   using wheel_type = wheel<timer, geometry_type>;
   using driver_type =
@@ -256,7 +299,7 @@ private:
   }
 
   std::uint64_t now() const {
-    const std::int64_t since = ticks_of_clock(clock::now()) - epoch_;
+    const std::int64_t since = saturating_sub(ticks_of_clock(clock::now()), epoch_);
     return since < 0 ? 0 : static_cast<std::uint64_t>(since);
   }
 
@@ -268,13 +311,22 @@ private:
   }
 
   /// Saturates at the largest time point. A delay of zero or less has passed already: its deadline
-  /// is the last tick before now, hence it is due at once, after whatever was due before it.
-  std::uint64_t deadline_after(std::int64_t delay) {
+  /// is the last tick before now, hence it is due at once, after whatever was due before it. Not so
+  /// that of a periodic timer, since it is the base of all that follow: it is now.
+  std::uint64_t deadline_after(std::int64_t delay, bool periodic) {
     const std::uint64_t time = now();
     wheel_.skip_to(time);
     if (delay > 0)
       return saturating_add(time, static_cast<std::uint64_t>(delay));
-    return time - time % wheel_.geometry().granularity();
+    return periodic ? time : time - time % wheel_.geometry().granularity();
+  }
+
+  /// Asked only where it matters, since it reads the payload.
+  bool is_periodic(timer_id id, std::int64_t delay) {
+    if (delay > 0)
+      return false;
+    const timer* t = wheel_.get(id);
+    return t != nullptr && t->interval != 0;
   }
 
   // ---- Operations, under the lock
@@ -345,7 +397,9 @@ private:
     }
   }
 
+  /// Nothing is pending: `run()` may return.
   void disarm() {
+    work_.reset();
     if (armed_ != never)
       arm(at_once);
   }
@@ -363,6 +417,7 @@ private:
     if (shut_down_)
       return;
     armed_ = never;
+    ++batches_;
     const std::uint64_t time = now();
     std::size_t budget = entries_per_batch;
     for (std::size_t ran = 0; ran != callbacks_per_batch; ++ran) {
@@ -370,7 +425,7 @@ private:
       if (wheel_.claim(time, budget, id) != claim_status::due)
         break;
       if (secure_rest(time, id, lock))
-        run(id, time, lock);
+        run(id, lock);
       if (shut_down_)
         return;
     }
@@ -397,27 +452,35 @@ private:
     try {
       secure_rest(time, lock);
     } catch (...) {
-      if (wheel_.claim_of(id) == claim)
+      if (release(id, claim))
         wheel_.rearm(id, *wheel_.expiry(id));
       throw;
     }
     return release(id, claim);
   }
 
-  /// Not under the lock, since nobody knows what an executor does. Without memory for a handler,
-  /// the driver comes instead, who needs none.
+  /// Not under the lock, since nobody knows what an executor does. If it takes no handler, the
+  /// driver comes instead, which has its memory.
   void post_resume(lock_type& lock) {
     armed_ = at_once;
+    const std::uint64_t before = batches_;
     lock.unlock();
     try {
       net::post(*executor_, [engine = this->shared_from_this()] { engine->resume(); });
+    } catch (...) {
       lock.lock();
-    } catch (const std::bad_alloc&) {
-      lock.lock();
-      armed_ = never;
-      if (wheel_.next_wake() != never)
-        arm_if_earlier();
+      if (batches_ != before)
+        throw; // a callback did, in an executor that runs things at once
+      come_without_posting();
+      return;
     }
+    lock.lock();
+  }
+
+  void come_without_posting() {
+    armed_ = never;
+    if (!shut_down_ && wheel_.next_wake() != never)
+      arm_if_earlier();
   }
 
   // Between its claim and its start, a timer is on hold: the lock may be released, and who
@@ -435,14 +498,14 @@ private:
     return true;
   }
 
-  void run(timer_id id, std::uint64_t time, lock_type& lock) {
+  void run(timer_id id, lock_type& lock) {
     timer& t = *wheel_.get(id);
     if (t.action.has_own_executor())
       t.action.send(*this, id, lock);
     else if (t.interval == 0)
       run_once(id, t, lock);
     else
-      run_period(id, t, time, lock);
+      run_period(id, t, now(), lock);
   }
 
   void run_once(timer_id id, timer& t, lock_type& lock) {
@@ -463,7 +526,7 @@ private:
   void run_period(timer_id id, timer& t, std::uint64_t time, lock_type& lock) {
     ++counters_.fired;
     const std::uint64_t due = *wheel_.expiry(id);
-    const std::uint64_t missed = (time - due) / t.interval;
+    const std::uint64_t missed = time > due ? (time - due) / t.interval : 0;
     counters_.missed_periods += missed;
     wheel_.postpone_at(id, saturating_add(due, saturating_mul(missed + 1, t.interval)));
     {
@@ -522,10 +585,13 @@ private:
   mutable typename Traits::mutex mutex_;
   std::uint64_t armed_ = never;
   bool shut_down_ = false;
+  std::uint64_t batches_ = 0; // how many have begun
   timer_wheel_stats counters_;
   handler_memory driver_memory_;
   handler_memory delivery_memory_;
   std::optional<driver_type> driver_;
+  std::optional<work_type> work_; // while timers are on their way to executors of their own
+  std::size_t deliveries_ = 0;
   wheel_type wheel_;
 };
 

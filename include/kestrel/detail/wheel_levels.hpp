@@ -324,11 +324,20 @@ private:
     return std::exchange(s.chain, entry_chain{});
   }
 
+  /// From the first slot that has not come down on, slots are in the order of this turn: the first
+  /// one that has timers for it is the answer, and those before it wait for a later turn.
   tick_type find_l1_next() const noexcept {
+    const tick_type begin = geometry_.to_l1_ticks(boundary_) + look_ahead_ - 1;
     tick_type next = never;
-    for (std::size_t i = l1_occupied_.find_from(0); i != l1_occupied_.none;
-         i = l1_occupied_.find_from(i + 1))
+    for (std::size_t i = l1_occupied_.find_cyclic(l1_slot(begin)), first = i;
+         i != l1_occupied_.none;) {
       next = std::min(next, l1_first_[i]);
+      if (l1_first_[i] - begin < geometry_.l1_slots())
+        return next;
+      i = l1_occupied_.find_cyclic(i + 1);
+      if (i == first)
+        break;
+    }
     return next;
   }
 
