@@ -39,7 +39,9 @@ struct default_wheel_traits {
   using mutex = std::mutex;
   using geometry = dynamic_geometry;
 
-  /// Callables up to this size that move without throwing are stored without an allocation.
+  /// Trivially copyable callables up to this size, aligned as a pointer at most, are stored in the
+  /// wheel itself. Others up to 64 bytes are kept in blocks that the wheel uses again; still larger
+  /// ones and coroutines on the heap.
   static constexpr std::size_t inline_callback_size = 32;
 };
 
@@ -125,13 +127,13 @@ public:
   /// clock's range is due at its end. `errc::invalid_delay` if it is not a number.
   template <class Rep, class Period, class F>
   timer_id schedule_after(const std::chrono::duration<Rep, Period>& delay, F&& f) {
-    return engine_->schedule_after(delay_of(delay), timer(std::forward<F>(f)));
+    return engine_->schedule_after(delay_of(delay), timer(kept(std::forward<F>(f))));
   }
 
   /// Runs `f` once, at `deadline`. Does not read the clock.
   template <class Duration, class F>
   timer_id schedule_at(const std::chrono::time_point<clock_type, Duration>& deadline, F&& f) {
-    return engine_->schedule_at(engine_->deadline_of(deadline), timer(std::forward<F>(f)));
+    return engine_->schedule_at(engine_->deadline_of(deadline), timer(kept(std::forward<F>(f))));
   }
 
   /// Runs `f` at now + `initial` + k * `interval`, k = 0, 1, 2, ... without drift, whatever the
@@ -149,7 +151,7 @@ public:
     const std::int64_t period = detail::ceil_ns(interval, errc::invalid_interval);
     if (period <= 0)
       detail::throw_error(errc::invalid_interval);
-    return engine_->schedule_after(delay_of(initial), timer(std::forward<F>(f), period));
+    return engine_->schedule_after(delay_of(initial), timer(kept(std::forward<F>(f)), period));
   }
 
   /// True: the callback has not started (again) and never will, even if it was queued already.
@@ -166,7 +168,7 @@ public:
   /// The same, and replaces the callback by `f`. If it returns false, `f` is destroyed.
   template <class Rep, class Period, class F>
   bool postpone(timer_id id, const std::chrono::duration<Rep, Period>& delay, F&& f) {
-    return engine_->postpone_after(id, delay_of(delay), callback(std::forward<F>(f)));
+    return engine_->postpone_after(id, delay_of(delay), kept(std::forward<F>(f)));
   }
 
   /// The same with an absolute deadline. Does not read the clock.
@@ -178,7 +180,7 @@ public:
   template <class Duration, class F>
   bool postpone_at(timer_id id, const std::chrono::time_point<clock_type, Duration>& deadline,
                    F&& f) {
-    return engine_->postpone_at(id, engine_->deadline_of(deadline), callback(std::forward<F>(f)));
+    return engine_->postpone_at(id, engine_->deadline_of(deadline), kept(std::forward<F>(f)));
   }
 
   /// How many timers are pending. A periodic timer is, until it is cancelled.
@@ -188,8 +190,9 @@ public:
   /// The exact deadline of a pending timer, not rounded to a tick; nothing if `id` names none.
   [[nodiscard]] std::optional<time_point> expiry(timer_id id) const { return engine_->expiry(id); }
 
-  /// Makes room for `n` pending timers in all. Until there are more, operations allocate nothing,
-  /// apart from callables that are too large to be stored inline.
+  /// Makes room for `n` pending timers in all. Until there are more, scheduling, cancelling and
+  /// postponing with trivially copyable callables up to 32 bytes allocate nothing but, once, the
+  /// driver's own handler. Blocks for other callables are allocated when first needed, and kept.
   void reserve(std::size_t n) { engine_->reserve(n); }
 
   [[nodiscard]] timer_wheel_stats stats() const { return engine_->stats(); }
@@ -203,6 +206,11 @@ private:
     if (config.l0_tick % duration(1) != std::chrono::nanoseconds::zero())
       detail::throw_error(errc::invalid_l0_tick);
     return geometry_type(config);
+  }
+
+  template <class F>
+  callback kept(F&& f) const {
+    return callback(engine_->memory_of_callables(), std::forward<F>(f));
   }
 
   template <class Rep, class Period>

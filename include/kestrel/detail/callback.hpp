@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
-// callback: a move-only holder for what a timer calls. Small callables are stored inline; callables
-// with an executor of their own and those that return a coroutine are told apart when they are
-// stored, not when they are called. Moving one never throws.
+// callback: a move-only holder for what a timer calls. Callables with an executor of their own and
+// those that return a coroutine are told apart when they are stored, not when they are called.
+// Moving one never throws and runs none of the callable's code.
 
 #ifndef KESTREL_DETAIL_CALLBACK_HPP
 #define KESTREL_DETAIL_CALLBACK_HPP
 
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/error.hpp>
 #include <kestrel/timer_id.hpp>
 
@@ -59,7 +60,7 @@ template <class F>
 class kept_inline {
 public:
   template <class G>
-  explicit kept_inline(G&& f) : f_(std::forward<G>(f)) {}
+  kept_inline(const std::shared_ptr<callable_memory>&, G&& f) : f_(std::forward<G>(f)) {}
 
   F& target() noexcept { return f_; }
 
@@ -67,44 +68,65 @@ private:
   F f_;
 };
 
-/// On the heap, from the callable's associated allocator.
+/// Apart, so that the wheel, which moves callables under its lock, moves a pointer: a callable's
+/// own moves and destructor run where nothing is locked. In a block of the wheel, or in memory of
+/// the callable's associated allocator if it has one.
 template <class F>
 class kept_apart {
-  using allocator_type = typename std::allocator_traits<
-      typename net::associated_allocator<F>::type>::template rebind_alloc<F>;
+  using associated = typename net::associated_allocator<F>::type;
+  static constexpr bool in_block = std::is_same_v<associated, std::allocator<void>> &&
+                                   sizeof(F) <= callable_memory::block_size &&
+                                   alignof(F) <= alignof(std::max_align_t);
+  using allocator_type = typename std::allocator_traits<associated>::template rebind_alloc<F>;
   using traits = std::allocator_traits<allocator_type>;
 
 public:
   template <class G>
-  explicit kept_apart(G&& f) {
+  kept_apart(const std::shared_ptr<callable_memory>& memory, G&& f) : memory_(memory) {
     allocator_type allocator(net::get_associated_allocator(f));
-    f_ = traits::allocate(allocator, 1);
+    f_ = allocate(allocator);
     struct give_back {
       ~give_back() {
-        if (f != nullptr)
-          traits::deallocate(allocator, f, 1);
+        if (allocator != nullptr)
+          owner.deallocate(*allocator);
       }
-      allocator_type& allocator;
-      F* f;
-    } guard{allocator, f_};
+      kept_apart& owner;
+      allocator_type* allocator;
+    } guard{*this, &allocator};
     ::new (static_cast<void*>(f_)) F(std::forward<G>(f));
-    guard.f = nullptr;
+    guard.allocator = nullptr;
   }
 
-  kept_apart(kept_apart&& other) noexcept : f_{std::exchange(other.f_, nullptr)} {}
+  kept_apart(kept_apart&& other) noexcept
+      : memory_(std::move(other.memory_)), f_{std::exchange(other.f_, nullptr)} {}
 
   ~kept_apart() {
     if (f_ == nullptr)
       return;
     allocator_type allocator(net::get_associated_allocator(*f_));
     f_->~F();
-    traits::deallocate(allocator, f_, 1);
+    deallocate(allocator);
   }
 
   F& target() noexcept { return *f_; }
 
 private:
-  F* f_;
+  F* allocate([[maybe_unused]] allocator_type& allocator) {
+    if constexpr (in_block)
+      return static_cast<F*>(memory_->allocate(sizeof(F)));
+    else
+      return traits::allocate(allocator, 1);
+  }
+
+  void deallocate([[maybe_unused]] allocator_type& allocator) noexcept {
+    if constexpr (in_block)
+      memory_->deallocate(f_, sizeof(F));
+    else
+      traits::deallocate(allocator, f_, 1);
+  }
+
+  std::shared_ptr<callable_memory> memory_; // a callable's destructor may end the wheel
+  F* f_ = nullptr;
 };
 
 /// A coroutine refers to the callable that made it, possibly longer than the timer lives.
@@ -112,7 +134,8 @@ template <class F>
 class kept_shared {
 public:
   template <class G>
-  explicit kept_shared(G&& f) : f_(std::make_shared<F>(std::forward<G>(f))) {}
+  kept_shared(const std::shared_ptr<callable_memory>&, G&& f)
+      : f_(std::make_shared<F>(std::forward<G>(f))) {}
 
   F& target() noexcept { return *f_; }
   const std::shared_ptr<F>& share() const noexcept { return f_; }
@@ -126,7 +149,7 @@ private:
 /// `Engine` gives `get_executor()` and `send(executor, id, lock)`; `lock_type` is its lock.
 template <class Engine, class Lock, std::size_t InlineSize>
 class callback {
-  static_assert(InlineSize >= sizeof(std::shared_ptr<void>));
+  static_assert(InlineSize >= sizeof(std::shared_ptr<void>) + sizeof(void*));
 
   struct operations {
     void (*invoke)(void* storage, Engine&, firing);
@@ -139,19 +162,19 @@ public:
   callback() = default;
 
   template <class F>
-  requires(!std::is_same_v<std::remove_cvref_t<F>, callback>) explicit callback(F&& f) {
+  callback(const std::shared_ptr<callable_memory>& memory, F&& f) {
     using target = std::decay_t<F>;
     static_assert(is_timer_callback<target>,
                   "kestrel: a timer's callback takes nothing, (timer_id), or (timer_id, missed)");
     if (is_empty_callback(f))
       throw_error(errc::invalid_callback);
     if constexpr (returns_awaitable<target>())
-      keep<kept_shared<target>>(std::forward<F>(f));
+      keep<kept_shared<target>>(memory, std::forward<F>(f));
     else if constexpr (sizeof(target) <= InlineSize && alignof(target) <= alignment &&
-                       std::is_nothrow_move_constructible_v<target>)
-      keep<kept_inline<target>>(std::forward<F>(f));
+                       std::is_trivially_copyable_v<target>)
+      keep<kept_inline<target>>(memory, std::forward<F>(f));
     else
-      keep<kept_apart<target>>(std::forward<F>(f));
+      keep<kept_apart<target>>(memory, std::forward<F>(f));
   }
 
   callback(callback&& other) noexcept { take(other); }
@@ -198,8 +221,8 @@ private:
   }
 
   template <class Kept, class F>
-  void keep(F&& f) {
-    ::new (static_cast<void*>(storage_)) Kept(std::forward<F>(f));
+  void keep(const std::shared_ptr<callable_memory>& memory, F&& f) {
+    ::new (static_cast<void*>(storage_)) Kept(memory, std::forward<F>(f));
     operations_ = &operations_of<Kept>;
   }
 

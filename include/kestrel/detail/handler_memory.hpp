@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// handler_memory: memory for the handlers that a wheel itself hands to Asio. Blocks are kept for
-// the next handler, so that in steady state nothing is allocated, from whichever thread.
+// block_memory: memory for a wheel's callables and for the handlers that it hands to Asio. Blocks
+// are kept for the next one, so that in steady state nothing is allocated, from whichever thread.
 
 #ifndef KESTREL_DETAIL_HANDLER_MEMORY_HPP
 #define KESTREL_DETAIL_HANDLER_MEMORY_HPP
@@ -16,20 +16,21 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// Thread safe.
-class handler_memory {
-  static constexpr std::size_t block_size = 256;
-
+/// What does not fit into a block comes from the heap. Thread safe.
+template <std::size_t BlockSize>
+class block_memory {
   struct free_block {
     free_block* next;
   };
 
 public:
-  handler_memory() = default;
-  handler_memory(const handler_memory&) = delete;
-  handler_memory& operator=(const handler_memory&) = delete;
+  static constexpr std::size_t block_size = BlockSize;
 
-  ~handler_memory() {
+  block_memory() = default;
+  block_memory(const block_memory&) = delete;
+  block_memory& operator=(const block_memory&) = delete;
+
+  ~block_memory() {
     while (free_ != nullptr)
       ::operator delete(std::exchange(free_, free_->next));
   }
@@ -58,6 +59,9 @@ private:
   std::mutex mutex_;
   free_block* free_ = nullptr;
 };
+
+using handler_memory = block_memory<256>;
+using callable_memory = block_memory<64>;
 
 /// The allocator that a handler shows to Asio. The handler keeps the memory alive.
 template <class T>

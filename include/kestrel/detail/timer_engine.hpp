@@ -54,11 +54,8 @@ public:
 
   /// What the wheel keeps of a timer, apart from its deadline.
   struct timer {
-    template <class F>
-    explicit timer(F&& f, std::int64_t i = 0)
-        : action(std::forward<F>(f)),
-          interval{static_cast<std::uint64_t>(i) & max_ns},
-          on_hold{false} {}
+    explicit timer(callback_type&& a, std::int64_t i = 0) noexcept
+        : action(std::move(a)), interval{static_cast<std::uint64_t>(i) & max_ns}, on_hold{false} {}
 
     timer(timer&&) noexcept = default;
 
@@ -89,16 +86,20 @@ public:
   /// The execution context is still there.
   const Executor& get_executor() const noexcept { return *executor_; }
 
+  const std::shared_ptr<callable_memory>& memory_of_callables() const noexcept {
+    return callable_memory_;
+  }
+
   // ---- Operations. Each takes the lock once and reads the clock at most once.
 
   timer_id schedule_after(std::int64_t delay, timer&& entry) {
     const lock_type lock(mutex_);
-    return insert(deadline_after(delay, entry.interval != 0), entry);
+    return insert(moment_after(delay), entry);
   }
 
   timer_id schedule_at(std::uint64_t deadline, timer&& entry) {
     const lock_type lock(mutex_);
-    return insert(deadline, entry);
+    return insert({deadline, deadline}, entry);
   }
 
   bool cancel(timer_id id) {
@@ -115,23 +116,23 @@ public:
   bool postpone_after(timer_id id, std::int64_t delay) {
     const lock_type lock(mutex_);
     wheel_.prefetch(id);
-    return move(id, deadline_after(delay, is_periodic(id, delay)), keep_callback(id));
+    return move(id, moment_after(delay), keep_callback(id));
   }
 
   bool postpone_after(timer_id id, std::int64_t delay, callback_type&& action) {
     const lock_type lock(mutex_);
     wheel_.prefetch(id);
-    return move(id, deadline_after(delay, is_periodic(id, delay)), swap_callback(id, action));
+    return move(id, moment_after(delay), swap_callback(id, action));
   }
 
   bool postpone_at(timer_id id, std::uint64_t deadline) {
     const lock_type lock(mutex_);
-    return move(id, deadline, keep_callback(id));
+    return move(id, {deadline, deadline}, keep_callback(id));
   }
 
   bool postpone_at(timer_id id, std::uint64_t deadline, callback_type&& action) {
     const lock_type lock(mutex_);
-    return move(id, deadline, swap_callback(id, action));
+    return move(id, {deadline, deadline}, swap_callback(id, action));
   }
 
   std::optional<time_point> expiry(timer_id id) const {
@@ -310,23 +311,21 @@ private:
         std::chrono::nanoseconds(saturating_add(epoch_, since))));
   }
 
-  /// Saturates at the largest time point. A delay of zero or less has passed already: its deadline
-  /// is the last tick before now, hence it is due at once, after whatever was due before it. Not so
-  /// that of a periodic timer, since it is the base of all that follow: it is now.
-  std::uint64_t deadline_after(std::int64_t delay, bool periodic) {
+  /// A deadline, and the time at which the wheel shall look at it; that is not later.
+  struct moment {
+    std::uint64_t deadline;
+    std::uint64_t look_at;
+  };
+
+  /// Saturates at the largest time point. A delay of zero or less is over: the wheel looks at it as
+  /// of the last tick, hence at once, after whatever was due before it.
+  moment moment_after(std::int64_t delay) {
     const std::uint64_t time = now();
     wheel_.skip_to(time);
-    if (delay > 0)
-      return saturating_add(time, static_cast<std::uint64_t>(delay));
-    return periodic ? time : time - time % wheel_.geometry().granularity();
-  }
-
-  /// Asked only where it matters, since it reads the payload.
-  bool is_periodic(timer_id id, std::int64_t delay) {
-    if (delay > 0)
-      return false;
-    const timer* t = wheel_.get(id);
-    return t != nullptr && t->interval != 0;
+    if (delay <= 0)
+      return {time, time - time % wheel_.geometry().granularity()};
+    const std::uint64_t deadline = saturating_add(time, static_cast<std::uint64_t>(delay));
+    return {deadline, deadline};
   }
 
   // ---- Operations, under the lock
@@ -336,9 +335,11 @@ private:
       throw_error(errc::shut_down);
   }
 
-  timer_id insert(std::uint64_t deadline, timer& entry) {
+  timer_id insert(moment when, timer& entry) {
     require_running();
-    const timer_id id = wheel_.insert_at(deadline, std::move(entry));
+    const timer_id id = wheel_.insert_at(when.look_at, std::move(entry));
+    if (when.look_at != when.deadline)
+      wheel_.postpone_at(id, when.deadline);
     try {
       arm_if_earlier();
     } catch (...) {
@@ -361,11 +362,13 @@ private:
   }
 
   template <class PostponeTo>
-  bool move(timer_id id, std::uint64_t deadline, const PostponeTo& postpone_to) {
+  bool move(timer_id id, moment when, const PostponeTo& postpone_to) {
     const std::optional<std::uint64_t> old = wheel_.expiry(id);
     if (!old)
       return false;
-    postpone_to(deadline);
+    postpone_to(when.look_at);
+    if (when.look_at != when.deadline)
+      wheel_.postpone_at(id, when.deadline);
     try {
       if (wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
         file_again(id); // who holds it will find that it is gone
@@ -453,7 +456,7 @@ private:
       secure_rest(time, lock);
     } catch (...) {
       if (release(id, claim))
-        wheel_.rearm(id, *wheel_.expiry(id));
+        file_again(id);
       throw;
     }
     return release(id, claim);
@@ -469,9 +472,11 @@ private:
       net::post(*executor_, [engine = this->shared_from_this()] { engine->resume(); });
     } catch (...) {
       lock.lock();
-      if (batches_ != before)
-        throw; // a callback did, in an executor that runs things at once
-      come_without_posting();
+      const bool began = batches_ != before; // in an executor that runs things at once
+      if (!began || armed_ == never)
+        come_without_posting();
+      if (began)
+        throw; // what a callback threw
       return;
     }
     lock.lock();
@@ -587,6 +592,7 @@ private:
   bool shut_down_ = false;
   std::uint64_t batches_ = 0; // how many have begun
   timer_wheel_stats counters_;
+  std::shared_ptr<callable_memory> callable_memory_ = std::make_shared<callable_memory>();
   handler_memory driver_memory_;
   handler_memory delivery_memory_;
   std::optional<driver_type> driver_;

@@ -148,7 +148,8 @@ public:
         if (budget == 0)
           return claim_status::paused;
         --budget;
-        if (take_next(id, arena))
+        // In the last tick, what is due by `to` need not wait for the next one.
+        if (take_next(now_ == to_tick ? to : boundary_, id, arena))
           return claim_status::due;
       }
       if (!start_next_walk(to_tick)) {
@@ -392,7 +393,7 @@ private:
   }
 
   /// Looks at the next entry of the walk: skips a stale one, files one that is not due yet.
-  bool take_next(timer_id& id, Arena& arena) noexcept {
+  bool take_next(tick_type due_until, timer_id& id, Arena& arena) noexcept {
     const entry e = walk_.pop(pool_, [&](std::uint32_t i) {
       arena.prefetch_record(i);
       arena.prefetch_payload(i);
@@ -403,7 +404,7 @@ private:
     if (!is_current(e, walk_place_, arena))
       return false;
     record& r = arena.record(e.index);
-    if (comes_down || r.deadline > boundary_) {
+    if (comes_down || r.deadline > due_until) {
       file(e.index, r, comes_down ? walk_last_ : l0_last_);
       return false;
     }
