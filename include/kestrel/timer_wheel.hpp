@@ -187,7 +187,8 @@ public:
   [[nodiscard]] std::size_t size() const { return engine_->size(); }
   [[nodiscard]] bool empty() const { return size() == 0; }
 
-  /// The exact deadline of a pending timer, not rounded to a tick; nothing if `id` names none.
+  /// The deadline of a pending timer, not rounded to a tick; for one that was over when it was set,
+  /// a time up to one tick before that. Nothing if `id` names none.
   [[nodiscard]] std::optional<time_point> expiry(timer_id id) const { return engine_->expiry(id); }
 
   /// Makes room for `n` pending timers in all. Until there are more, scheduling, cancelling and

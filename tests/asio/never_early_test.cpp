@@ -160,7 +160,8 @@ TEST_CASE("A deadline in the past, or a delay of zero or less, is due at once bu
     wheel.schedule_after(10h, [] {});
   stall(io, phase);
   journal ran;
-  switch (GENERATE(0, 1, 2, 3, 4, 5, 6)) {
+  const int kind = GENERATE(0, 1, 2, 3, 4, 5, 6);
+  switch (kind) {
   case 0:
     wheel.schedule_after(0ms, ran.note(1));
     break;
@@ -180,10 +181,12 @@ TEST_CASE("A deadline in the past, or a delay of zero or less, is due at once bu
     wheel.schedule_at(manual_clock::time_point::min(), ran.note(1));
     break;
   case 6:
-    wheel.schedule_every(-1s, 1h, ran.note(1));
+    wheel.schedule_every(-1s, 1h, ran.note(1)); // from now on, and now is not a tick
+    stall(io, tick);
     break;
   }
-  CHECK(ran.empty());
+  if (kind != 6)
+    CHECK(ran.empty());
   settle(io);
   CHECK(ran.size() == 1);
 }

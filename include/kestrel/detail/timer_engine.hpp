@@ -94,12 +94,12 @@ public:
 
   timer_id schedule_after(std::int64_t delay, timer&& entry) {
     const lock_type lock(mutex_);
-    return insert(moment_after(delay), entry);
+    return insert(deadline_after(delay, entry.interval != 0), entry);
   }
 
   timer_id schedule_at(std::uint64_t deadline, timer&& entry) {
     const lock_type lock(mutex_);
-    return insert({deadline, deadline}, entry);
+    return insert(deadline, entry);
   }
 
   bool cancel(timer_id id) {
@@ -116,23 +116,23 @@ public:
   bool postpone_after(timer_id id, std::int64_t delay) {
     const lock_type lock(mutex_);
     wheel_.prefetch(id);
-    return move(id, moment_after(delay), keep_callback(id));
+    return move(id, deadline_after(delay, is_periodic(id, delay)), keep_callback(id));
   }
 
   bool postpone_after(timer_id id, std::int64_t delay, callback_type&& action) {
     const lock_type lock(mutex_);
     wheel_.prefetch(id);
-    return move(id, moment_after(delay), swap_callback(id, action));
+    return move(id, deadline_after(delay, is_periodic(id, delay)), swap_callback(id, action));
   }
 
   bool postpone_at(timer_id id, std::uint64_t deadline) {
     const lock_type lock(mutex_);
-    return move(id, {deadline, deadline}, keep_callback(id));
+    return move(id, deadline, keep_callback(id));
   }
 
   bool postpone_at(timer_id id, std::uint64_t deadline, callback_type&& action) {
     const lock_type lock(mutex_);
-    return move(id, {deadline, deadline}, swap_callback(id, action));
+    return move(id, deadline, swap_callback(id, action));
   }
 
   std::optional<time_point> expiry(timer_id id) const {
@@ -311,21 +311,23 @@ private:
         std::chrono::nanoseconds(saturating_add(epoch_, since))));
   }
 
-  /// A deadline, and the time at which the wheel shall look at it; that is not later.
-  struct moment {
-    std::uint64_t deadline;
-    std::uint64_t look_at;
-  };
-
-  /// Saturates at the largest time point. A delay of zero or less is over: the wheel looks at it as
-  /// of the last tick, hence at once, after whatever was due before it.
-  moment moment_after(std::int64_t delay) {
+  /// Saturates at the largest time point. A delay of zero or less is over: its deadline is the last
+  /// tick before now, hence it is due at once, after whatever was due before it. Not so that of a
+  /// periodic timer, since it is the base of all that follow: it is now, and due at the next tick.
+  std::uint64_t deadline_after(std::int64_t delay, bool periodic) {
     const std::uint64_t time = now();
     wheel_.skip_to(time);
-    if (delay <= 0)
-      return {time, time - time % wheel_.geometry().granularity()};
-    const std::uint64_t deadline = saturating_add(time, static_cast<std::uint64_t>(delay));
-    return {deadline, deadline};
+    if (delay > 0)
+      return saturating_add(time, static_cast<std::uint64_t>(delay));
+    return periodic ? time : time - time % wheel_.geometry().granularity();
+  }
+
+  /// Asked only where it matters, since it reads the payload.
+  bool is_periodic(timer_id id, std::int64_t delay) {
+    if (delay > 0)
+      return false;
+    const timer* t = wheel_.get(id);
+    return t != nullptr && t->interval != 0;
   }
 
   // ---- Operations, under the lock
@@ -335,11 +337,9 @@ private:
       throw_error(errc::shut_down);
   }
 
-  timer_id insert(moment when, timer& entry) {
+  timer_id insert(std::uint64_t deadline, timer& entry) {
     require_running();
-    const timer_id id = wheel_.insert_at(when.look_at, std::move(entry));
-    if (when.look_at != when.deadline)
-      wheel_.postpone_at(id, when.deadline);
+    const timer_id id = wheel_.insert_at(deadline, std::move(entry));
     try {
       arm_if_earlier();
     } catch (...) {
@@ -362,13 +362,11 @@ private:
   }
 
   template <class PostponeTo>
-  bool move(timer_id id, moment when, const PostponeTo& postpone_to) {
+  bool move(timer_id id, std::uint64_t deadline, const PostponeTo& postpone_to) {
     const std::optional<std::uint64_t> old = wheel_.expiry(id);
     if (!old)
       return false;
-    postpone_to(when.look_at);
-    if (when.look_at != when.deadline)
-      wheel_.postpone_at(id, when.deadline);
+    postpone_to(deadline);
     try {
       if (wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
         file_again(id); // who holds it will find that it is gone

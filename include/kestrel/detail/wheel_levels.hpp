@@ -148,8 +148,7 @@ public:
         if (budget == 0)
           return claim_status::paused;
         --budget;
-        // In the last tick, what is due by `to` need not wait for the next one.
-        if (take_next(now_ == to_tick ? to : boundary_, id, arena))
+        if (take_next(id, arena))
           return claim_status::due;
       }
       if (!start_next_walk(to_tick)) {
@@ -393,7 +392,7 @@ private:
   }
 
   /// Looks at the next entry of the walk: skips a stale one, files one that is not due yet.
-  bool take_next(tick_type due_until, timer_id& id, Arena& arena) noexcept {
+  bool take_next(timer_id& id, Arena& arena) noexcept {
     const entry e = walk_.pop(pool_, [&](std::uint32_t i) {
       arena.prefetch_record(i);
       arena.prefetch_payload(i);
@@ -404,7 +403,7 @@ private:
     if (!is_current(e, walk_place_, arena))
       return false;
     record& r = arena.record(e.index);
-    if (comes_down || r.deadline > due_until) {
+    if (comes_down || r.deadline > boundary_) {
       file(e.index, r, comes_down ? walk_last_ : l0_last_);
       return false;
     }
