@@ -50,7 +50,8 @@ TEST_CASE("A hundred thousand timers that are due at once give way to other hand
     if (kind == 0)
       wheel.schedule_after(10ms, f); // one slot
     else if (kind == 1)
-      wheel.schedule_after(manual_clock::duration(i * 100'000), f); // many slots, both levels
+      wheel.schedule_after(manual_clock::duration(std::int64_t{i} * 100'000),
+                           f); // many slots, both levels
     else if (kind == 2)
       wheel.schedule_after(7s, f); // one slot of the second level
     else
