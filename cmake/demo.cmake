@@ -9,23 +9,11 @@ cmake_minimum_required(VERSION 3.23...3.31)
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")
 
 set(build_dir "${KESTREL_SOURCE_DIR}/build/demo")
-kestrel_setup(failure arguments "${build_dir}" asio)
+kestrel_build(failure "${build_dir}" EXAMPLES kestrel_demo asio)
 if(failure)
   # The space at the front keeps CMake from breaking the line.
   message(FATAL_ERROR " ${failure}")
 endif()
-
-execute_process(
-  COMMAND
-    "${CMAKE_COMMAND}" -S "${KESTREL_SOURCE_DIR}" -B "${build_dir}" ${arguments}
-    -DCMAKE_BUILD_TYPE=Release "-DCMAKE_RUNTIME_OUTPUT_DIRECTORY_RELEASE=${build_dir}/bin"
-    -DKESTREL_BUILD_TESTS=OFF -DKESTREL_BUILD_BENCHMARKS=OFF -DKESTREL_BUILD_EXAMPLES=ON
-    -DKESTREL_INSTALL=OFF
-  COMMAND_ERROR_IS_FATAL ANY)
-execute_process(
-  COMMAND "${CMAKE_COMMAND}" --build "${build_dir}" --config Release --target kestrel_demo --parallel
-          ${KESTREL_JOBS}
-  COMMAND_ERROR_IS_FATAL ANY)
 
 # CMake hands on what a child prints, but through a pipe. The demo had better see the terminal, if
 # that is where CMake itself prints.

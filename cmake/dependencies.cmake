@@ -3,9 +3,12 @@
 # What Kestrel is built with, in one place for the project and for the scripts beside this file.
 
 set(KESTREL_ASIO_MINIMUM 1.22.1)
+set(KESTREL_BOOST_MINIMUM 1.81)
 
-# By the name of the CMake package: what people call it; the Debian package; the release to fetch.
+# By the name of the CMake package: what people call it; the Debian package; the release to fetch. Boost
+# is only for tests that can be left out, and too large to fetch for that.
 set(KESTREL_DEPENDENCY_asio "Asio" libasio-dev https://github.com/chriskohlhoff/asio.git asio-1-30-2)
+set(KESTREL_DEPENDENCY_Boost "Boost ${KESTREL_BOOST_MINIMUM}" libboost1.81-dev "" "")
 set(KESTREL_DEPENDENCY_Catch2 "Catch2" catch2 https://github.com/catchorg/Catch2.git v3.7.1)
 set(KESTREL_DEPENDENCY_benchmark "Google Benchmark" libbenchmark-dev
                                  https://github.com/google/benchmark.git v1.9.1)

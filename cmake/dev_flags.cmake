@@ -24,6 +24,11 @@ else()
               -Wconversion
               -Wsign-conversion
               $<$<BOOL:${KESTREL_WERROR}>:-Werror>)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 17)
+    # Asio 1.22 looks for the coroutines that Clang had before C++20.
+    target_compile_definitions(kestrel_dev_flags INTERFACE ASIO_HAS_CO_AWAIT=1
+                                                           ASIO_HAS_STD_COROUTINE=1)
+  endif()
   if(KESTREL_SANITIZE)
     target_compile_options(
       kestrel_dev_flags INTERFACE -fsanitize=${KESTREL_SANITIZE} -fno-sanitize-recover=all

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# Installs the headers and the package kestrel, with the components wheel and kestrel.
+# Installs the headers and the package kestrel, with the components wheel, kestrel and boost.
 
 include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
@@ -8,10 +8,11 @@ include(GNUInstallDirs)
 # Nothing here depends on the architecture, hence share/ and not lib/.
 set(package_dir ${CMAKE_INSTALL_DATADIR}/cmake/kestrel)
 
-# Two export sets, since kestrel::wheel must be usable where Asio is missing.
+# An export set for each, since each must be usable where what the others need is missing.
 install(TARGETS kestrel_wheel EXPORT kestrel_wheel_targets FILE_SET HEADERS)
 install(TARGETS kestrel EXPORT kestrel_kestrel_targets FILE_SET HEADERS)
-foreach(component IN ITEMS wheel kestrel)
+install(TARGETS kestrel_boost EXPORT kestrel_boost_targets)
+foreach(component IN ITEMS wheel kestrel boost)
   install(
     EXPORT kestrel_${component}_targets
     NAMESPACE kestrel::

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# What test.cmake and demo.cmake have in common: kestrel_setup() sees to it that a compiler, a build
-# tool and the libraries that are needed are there.
+# What the scripts beside this file have in common: kestrel_setup() sees to it that a compiler, a
+# build tool and the libraries that are needed are there; kestrel_build() also builds one program.
 #
 # What is missing is installed where that is possible (Debian's apt-get, as root). Libraries that
 # cannot be installed are fetched by the build instead, if the network allows it.
@@ -15,8 +15,8 @@ if(DEFINED ENV{CMAKE_BUILD_PARALLEL_LEVEL})
   set(KESTREL_JOBS $ENV{CMAKE_BUILD_PARALLEL_LEVEL})
 endif()
 
-# Installs Debian packages if this is a system and a user that can; otherwise does nothing. Whoever
-# calls it looks again for what was missing.
+# Installs Debian packages if this is a system and a user that can, and if nothing has to go for them;
+# otherwise does nothing. Whoever calls it looks again for what was missing.
 function(kestrel_apt_install)
   find_program(KESTREL_APT_GET apt-get)
   if(NOT KESTREL_APT_GET)
@@ -33,7 +33,7 @@ function(kestrel_apt_install)
   # A package list that could not be renewed may still do.
   execute_process(COMMAND "${KESTREL_APT_GET}" -q update OUTPUT_QUIET ERROR_QUIET)
   execute_process(
-    COMMAND "${KESTREL_APT_GET}" -q install --yes --no-install-recommends ${ARGN}
+    COMMAND "${KESTREL_APT_GET}" -q install --yes --no-install-recommends --no-remove ${ARGN}
     RESULT_VARIABLE result
     OUTPUT_QUIET
     ERROR_VARIABLE log)
@@ -133,13 +133,16 @@ above tell." PARENT_SCOPE)
     endif()
 
     # Asked before the build is, which would report a failure in very many words.
-    message(STATUS "kestrel: ${title} is not installed; looking for ${tag} of ${repository}")
-    set(ENV{GIT_TERMINAL_PROMPT} 0)
-    execute_process(
-      COMMAND git ls-remote --exit-code "${repository}" "refs/tags/${tag}"
-      TIMEOUT 60
-      RESULT_VARIABLE result
-      OUTPUT_QUIET ERROR_QUIET)
+    set(result "no release")
+    if(repository)
+      message(STATUS "kestrel: ${title} is not installed; looking for ${tag} of ${repository}")
+      set(ENV{GIT_TERMINAL_PROMPT} 0)
+      execute_process(
+        COMMAND git ls-remote --exit-code "${repository}" "refs/tags/${tag}"
+        TIMEOUT 60
+        RESULT_VARIABLE result
+        OUTPUT_QUIET ERROR_QUIET)
+    endif()
     string(TOLOWER "${build_dir}/_deps/${name}-src" fetched)
     if(result EQUAL 0 OR EXISTS "${fetched}")
       set(fetch ON)
@@ -171,4 +174,30 @@ above tell." PARENT_SCOPE)
   endif()
   set(${failure} "" PARENT_SCOPE)
   set(${arguments} ${generator} -DKESTREL_FETCH_DEPENDENCIES=${fetch} PARENT_SCOPE)
+endfunction()
+
+# kestrel_build(<failure> <build directory> <part> <target> <dependency>...)
+#
+# Sets up the dependencies, configures a release build of one part of the project (TESTS, BENCHMARKS
+# or EXAMPLES) and builds the target, a program of that part, into bin/ of the build directory. Sets
+# <failure> as kestrel_setup() does; a configuration or a build that fails ends the script.
+function(kestrel_build failure build_dir part target)
+  kestrel_setup(problem arguments "${build_dir}" ${ARGN})
+  set(${failure} "${problem}" PARENT_SCOPE)
+  if(problem)
+    return()
+  endif()
+
+  # Of two settings of one option, the later one holds.
+  execute_process(
+    COMMAND
+      "${CMAKE_COMMAND}" -S "${KESTREL_SOURCE_DIR}" -B "${build_dir}" ${arguments}
+      -DCMAKE_BUILD_TYPE=Release "-DCMAKE_RUNTIME_OUTPUT_DIRECTORY_RELEASE=${build_dir}/bin"
+      -DKESTREL_BUILD_TESTS=OFF -DKESTREL_BUILD_BENCHMARKS=OFF -DKESTREL_BUILD_EXAMPLES=OFF
+      -DKESTREL_INSTALL=OFF -DKESTREL_BUILD_${part}=ON
+    COMMAND_ERROR_IS_FATAL ANY)
+  execute_process(
+    COMMAND "${CMAKE_COMMAND}" --build "${build_dir}" --config Release --target ${target} --parallel
+            ${KESTREL_JOBS}
+    COMMAND_ERROR_IS_FATAL ANY)
 endfunction()

@@ -18,6 +18,8 @@ set(dependencies asio Catch2)
 if(PRESET STREQUAL "release")
   # The others leave out the benchmarks: their figures would mean nothing.
   list(APPEND dependencies benchmark)
+elseif(PRESET STREQUAL "boost")
+  list(APPEND dependencies Boost)
 endif()
 kestrel_setup(failure arguments "${KESTREL_SOURCE_DIR}/build/${PRESET}" ${dependencies})
 if(failure)

@@ -16,16 +16,22 @@
 
 KESTREL_BEGIN_NAMESPACE
 
+/// Converts to and compares with `std::error_code`, and that of Boost, which keeps the former
+/// inside.
 enum class errc {
-  invalid_l0_tick = 1, ///< `l0_tick` is zero, negative, or no whole number of clock ticks
-  invalid_l0_slots,    ///< `l0_slots` is zero, no power of two, or above 2^20
-  invalid_l1_tick,     ///< `l1_tick` is no positive multiple of `l0_tick`, or longer than level 0
-  invalid_l1_slots,    ///< `l1_slots` is zero, no power of two, above 2^20, or its span overflows
-  invalid_delay,       ///< a delay is not a number
-  invalid_interval,    ///< a period is zero, negative or not a number
-  invalid_callback,    ///< an empty std::function, or a null function pointer
-  too_many_timers,     ///< more than 2^30 timers are pending at once
-  shut_down,           ///< the wheel was shut down, or its execution context is gone
+  invalid_l0_tick = 1,   ///< `l0_tick` is zero, negative, or no whole number of clock ticks
+  invalid_l0_slots,      ///< `l0_slots` is zero, no power of two, or above 2^20
+  invalid_l1_tick,       ///< `l1_tick` is no positive multiple of `l0_tick`, or longer than level 0
+  invalid_l1_slots,      ///< `l1_slots` is zero, no power of two, above 2^20, or its span overflows
+  invalid_delay,         ///< a delay is not a number
+  invalid_interval,      ///< a period is zero, negative or not a number
+  invalid_callback,      ///< an empty std::function, a null function pointer, or a used task
+  too_many_timers,       ///< more than 2^30 timers are pending at once
+  invalid_slot,          ///< a timer_slot is empty, was used, or belongs to another wheel
+  batch_length_mismatch, ///< as many slots, delays or callbacks as timers are needed
+  invalid_capacity,      ///< the capacity of a timer_service is zero
+  no_such_timer,         ///< the timer to wait for has fired, was cancelled, or never was
+  shut_down,             ///< the wheel was shut down, or its execution context is gone
 };
 
 namespace detail {
@@ -53,8 +59,16 @@ public:
       return "callback must not be empty";
     case errc::too_many_timers:
       return "at most 2^30 timers can be pending at once";
+    case errc::invalid_slot:
+      return "the slot is empty, was used, or belongs to another wheel";
+    case errc::batch_length_mismatch:
+      return "the ranges of a batch must be of one length";
+    case errc::invalid_capacity:
+      return "capacity must be positive";
+    case errc::no_such_timer:
+      return "there is no such timer, or no longer";
     case errc::shut_down:
-      return "the timer wheel was shut down";
+      return "the timer wheel or timer service was shut down";
     }
     return "unknown kestrel error";
   }
@@ -80,6 +94,15 @@ namespace detail {
 #else
   static_cast<void>(e);
   std::abort();
+#endif
+}
+
+/// `what` names the field and its value; the message of `e` follows it.
+[[noreturn]] inline void throw_error(errc e, [[maybe_unused]] const std::string& what) {
+#if defined(__cpp_exceptions)
+  throw std::system_error(make_error_code(e), what);
+#else
+  throw_error(e);
 #endif
 }
 

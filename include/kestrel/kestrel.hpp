@@ -5,10 +5,19 @@
 #ifndef KESTREL_KESTREL_HPP
 #define KESTREL_KESTREL_HPP
 
+#include <kestrel/batch_handle.hpp>
+#include <kestrel/completion.hpp>
 #include <kestrel/error.hpp>
+#include <kestrel/missed_periods.hpp>
 #include <kestrel/slot_arena.hpp>
+#include <kestrel/timer_handle.hpp>
 #include <kestrel/timer_id.hpp>
+#include <kestrel/timer_notification.hpp>
+#include <kestrel/timer_service.hpp>
+#include <kestrel/timer_slot.hpp>
+#include <kestrel/timer_task.hpp>
 #include <kestrel/timer_wheel.hpp>
+#include <kestrel/timer_wheel_stats.hpp>
 #include <kestrel/version.hpp>
 #include <kestrel/wheel.hpp>
 #include <kestrel/wheel_config.hpp>

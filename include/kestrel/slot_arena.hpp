@@ -110,37 +110,59 @@ public:
   /// otherwise unspecified.
   template <class... Args>
   std::uint32_t allocate(Args&&... args) {
-    const bool reused = free_ != no_slot;
-    if (!reused && used_ == capacity())
-      add_pages(std::clamp<std::size_t>(payloads_.size() / 8, 1, max_growth));
-    const std::uint32_t index = reused ? free_ : used_;
-    Record& r = record(index);
-    ::new (payload_address(index)) Payload(std::forward<Args>(args)...);
-    if (reused) {
-      free_ = r.link;
-      ++r.generation;
-    } else {
-      ::new (static_cast<void*>(&r)) Record{};
-      r.generation = first_generation_ + 1;
-      ++used_;
-    }
-    ++size_;
-    return index;
+    struct give_back {
+      ~give_back() {
+        if (index != no_slot)
+          arena.undo_take(index);
+      }
+      slot_arena& arena;
+      std::uint32_t index;
+    } taken{*this, take().index()};
+    occupy(taken.index, std::forward<Args>(args)...);
+    return std::exchange(taken.index, no_slot);
   }
 
-  /// Makes the slot's id stale. Its payload lives on until `reclaim`.
-  void invalidate(std::uint32_t index) noexcept {
-    KESTREL_ASSERT(is_live(record(index)));
+  /// Sets a slot aside. The id is what `occupy` will make live, and until then names nothing.
+  timer_id take() {
+    if (free_ != no_slot) {
+      const std::uint32_t index = free_;
+      free_ = record(index).link;
+      return {index, record(index).generation + 1};
+    }
+    if (used_ == capacity())
+      add_pages(std::clamp<std::size_t>(payloads_.size() / 8, 1, max_growth));
+    Record& r = *::new (static_cast<void*>(&record(used_))) Record{};
+    r.generation = first_generation_;
+    return {used_++, first_generation_ + 1};
+  }
+
+  /// Takes a slot back that was set aside and not occupied. Its id will never name anything.
+  void untake(std::uint32_t index) noexcept {
+    record(index).generation += 2;
+    reclaim(index);
+  }
+
+  /// Makes a slot that was set aside live. If the payload's constructor throws, it still is.
+  template <class... Args>
+  void occupy(std::uint32_t index, Args&&... args) {
+    KESTREL_ASSERT(!is_live(record(index)));
+    ::new (payload_address(index)) Payload(std::forward<Args>(args)...);
     ++record(index).generation;
+    ++size_;
+  }
+
+  /// Makes the id of a live slot, known by its record, stale. Its payload lives on until `reclaim`.
+  void invalidate(Record& r) noexcept {
+    KESTREL_ASSERT(is_live(r));
+    ++r.generation;
     --size_;
   }
 
   /// Takes back an invalidated slot whose payload needs no destructor call, or had it.
   void reclaim(std::uint32_t index) noexcept {
     Record& r = record(index);
-    if (r.generation == first_generation_)
-      return; // every generation was used: this slot is retired
-    r.link = std::exchange(free_, index);
+    if (r.generation != first_generation_) // else every one was used: this slot is retired
+      r.link = std::exchange(free_, index);
   }
 
   void destroy_payload(std::uint32_t index) noexcept { payload(index).~Payload(); }
@@ -200,6 +222,15 @@ public:
   }
 
 private:
+  /// As if the slot had never been taken: nobody knows its id.
+  void undo_take(std::uint32_t index) noexcept {
+    Record& r = record(index);
+    if (index + 1 == used_ && r.generation == first_generation_)
+      --used_;
+    else
+      r.link = std::exchange(free_, index);
+  }
+
   // If the second line throws, the spare pages of the first are used next time.
   void add_pages(std::size_t n) {
     const std::size_t pages = payloads_.size() + n;

@@ -12,6 +12,9 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#if __has_include(<format>)
+#include <format>
+#endif
 #include <functional>
 #include <iosfwd>
 
@@ -76,5 +79,20 @@ struct std::hash<kestrel::timer_id> {
     return static_cast<std::size_t>(mixed ^ (mixed >> 32));
   }
 };
+
+#if defined(__cpp_lib_format)
+/// As `operator<<`. Options are those of a number, for each of the two.
+template <class Char>
+struct std::formatter<kestrel::timer_id, Char> : std::formatter<std::uint32_t, Char> {
+  template <class Context>
+  auto format(kestrel::timer_id id, Context& context) const {
+    using base = std::formatter<std::uint32_t, Char>;
+    auto out = base::format(id.index(), context);
+    *out++ = Char('.');
+    context.advance_to(out);
+    return base::format(id.generation(), context);
+  }
+};
+#endif
 
 #endif // KESTREL_TIMER_ID_HPP

@@ -7,21 +7,34 @@
 #ifndef KESTREL_TIMER_WHEEL_HPP
 #define KESTREL_TIMER_WHEEL_HPP
 
+#include <kestrel/batch_handle.hpp>
+#include <kestrel/completion.hpp>
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/async_wait.hpp>
+#include <kestrel/detail/batch.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/timer_engine.hpp>
 #include <kestrel/error.hpp>
+#include <kestrel/missed_periods.hpp>
+#include <kestrel/timer_handle.hpp>
 #include <kestrel/timer_id.hpp>
+#include <kestrel/timer_slot.hpp>
+#include <kestrel/timer_task.hpp>
+#include <kestrel/timer_wheel_stats.hpp>
 #include <kestrel/wheel_config.hpp>
 
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <ranges>
+#include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 KESTREL_BEGIN_NAMESPACE
 
@@ -38,11 +51,6 @@ struct default_wheel_traits {
   using wait_traits = net::wait_traits<clock>;
   using mutex = std::mutex;
   using geometry = dynamic_geometry;
-
-  /// Trivially copyable callables up to this size, aligned as a pointer at most, are stored in the
-  /// wheel itself. Others up to 64 bytes are kept in blocks that the wheel uses again; still larger
-  /// ones and coroutines on the heap.
-  static constexpr std::size_t inline_callback_size = 32;
 };
 
 struct single_threaded_wheel_traits : default_wheel_traits {
@@ -54,8 +62,21 @@ struct single_threaded_wheel_traits : default_wheel_traits {
 /// A callback is any callable, move-only too, that takes nothing, `(timer_id)` or
 /// `(timer_id, std::uint64_t missed)`. One that returns `asio::awaitable<void>` is spawned as a
 /// coroutine. It runs on the wheel's executor, or on its associated executor if it has one
-/// (`asio::bind_executor(strand, f)`), never inside the function that scheduled it and never under
-/// a lock. What it throws leaves `run()`, as from any Asio handler; the other timers are unharmed.
+/// (`asio::bind_executor(strand, f)`; its `get_executor()` must not use the wheel), never inside
+/// the function that scheduled it and never under a lock. What it throws leaves `run()`, as from
+/// any Asio handler; the other timers are unharmed.
+///
+/// Whatever but `none` is emitted in a callback's associated cancellation slot
+/// (`asio::bind_cancellation_slot(slot, f)`) cancels its timer as `cancel` does, from when the
+/// timer is scheduled until it has fired for the last time or has another callback; later, it does
+/// nothing. The coroutines of a callback are told as well, until they end. The slot is used inside
+/// the function that takes the callback and by coroutines when they begin; if that function throws
+/// or returns false, a handler that does nothing, or none, is left in it. The wheel does not need
+/// the signal later. It may be emitted on any thread that may use the wheel; where there are
+/// coroutines, on their executor only, and the signal must outlive them.
+///
+/// A callable that is not stored in the wheel itself is in memory of its associated allocator, if
+/// it has one. That of a one-shot timer is freed before it is called, unless moving it may throw.
 ///
 /// A callback starts at the first tick at or after its deadline: up to one tick late plus the time
 /// the context needs to get to it, never early. Timers of one tick run in the order of scheduling
@@ -65,10 +86,11 @@ struct single_threaded_wheel_traits : default_wheel_traits {
 /// unsafe, and the context must then be run by one thread at a time. The destructor is no exception
 /// to the rules of C++: no other thread may be inside a member function.
 /// Complexity: scheduling, cancelling and postponing are O(1) amortised, with at most one reading
-/// of the clock; steady state allocates nothing. Exceptions: an operation that throws has changed
-/// nothing. `errc::shut_down` after `shutdown()`. Lifetime: the destructor destroys pending
-/// callbacks without running them. The wheel may be destroyed from its own callbacks, and it may
-/// outlive its execution context, which shuts it down.
+/// of the clock; steady state allocates nothing, but for slots, tasks, batches, waits and
+/// connected cancellation slots.
+/// Exceptions: an operation that throws has changed nothing. `errc::shut_down` after `shutdown()`.
+/// Lifetime: the destructor destroys pending callbacks without running them. The wheel may be
+/// destroyed from its own callbacks, and it may outlive its execution context, which shuts it down.
 ///
 ///     asio::io_context io;
 ///     kestrel::timer_wheel wheel{io};
@@ -78,8 +100,7 @@ struct single_threaded_wheel_traits : default_wheel_traits {
 template <class Executor = net::any_io_executor, class Traits = default_wheel_traits>
 class basic_timer_wheel {
   using engine = detail::timer_engine<Executor, Traits>;
-  using callback = typename engine::callback_type;
-  using timer = typename engine::timer;
+  using timer = detail::pending_timer;
 
 public:
   using executor_type = Executor;
@@ -88,6 +109,16 @@ public:
   using duration = typename clock_type::duration;
   using time_point = typename clock_type::time_point;
   using geometry_type = typename Traits::geometry;
+  using default_token = detail::default_token<executor_type>;
+  using handle_type = basic_timer_handle<clock_type, default_token>;
+  using batch_handle_type = basic_batch_handle<clock_type, default_token>;
+
+  /// A wheel of this sort on another kind of executor. So `use_awaitable_t<>::as_default_on_t` of
+  /// it is one whose waits, and those of its handles, need no completion token.
+  template <class OtherExecutor>
+  struct rebind_executor {
+    using other = basic_timer_wheel<OtherExecutor, Traits>;
+  };
 
   /// A wheel whose callbacks run on `executor`. Throws `std::system_error` with the `errc` of the
   /// field that makes no sense.
@@ -127,31 +158,41 @@ public:
   /// clock's range is due at its end. `errc::invalid_delay` if it is not a number.
   template <class Rep, class Period, class F>
   timer_id schedule_after(const std::chrono::duration<Rep, Period>& delay, F&& f) {
-    return engine_->schedule_after(delay_of(delay), timer(kept(std::forward<F>(f))));
+    if constexpr (has_slot<F>)
+      return engine_->schedule_linked_after(detail::delay_of(delay), new_timer(std::forward<F>(f)));
+    else
+      return engine_->schedule_after(detail::delay_of(delay), new_timer(std::forward<F>(f)));
   }
 
   /// Runs `f` once, at `deadline`. Does not read the clock.
   template <class Duration, class F>
   timer_id schedule_at(const std::chrono::time_point<clock_type, Duration>& deadline, F&& f) {
-    return engine_->schedule_at(engine_->deadline_of(deadline), timer(kept(std::forward<F>(f))));
+    const std::uint64_t time = engine_->time().deadline_of(deadline);
+    if constexpr (has_slot<F>)
+      return engine_->schedule_linked_at(time, new_timer(std::forward<F>(f)));
+    else
+      return engine_->schedule_at(time, new_timer(std::forward<F>(f)));
   }
 
   /// Runs `f` at now + `initial` + k * `interval`, k = 0, 1, 2, ... without drift, whatever the
   /// tick.
   ///
-  /// A firing that comes late is followed by the next whole period that is still to come; `missed`
-  /// tells `f` how many were left out. `f` never overlaps itself: the next firing waits for it. The
-  /// timer remains pending while `f` runs, and may be cancelled or postponed from inside;
-  /// `postpone` moves the next firing and all that follow. It goes on if `f` throws. A coroutine
-  /// counts as finished when it first suspends. `errc::invalid_interval` unless `interval` is
-  /// positive.
+  /// What happens to a firing that comes so late that the next one is due is up to `policy`;
+  /// `missed` tells `f` how many were left out. `f` never overlaps itself: the next firing waits
+  /// for it. The timer remains pending while `f` runs, and may be cancelled or postponed from
+  /// inside; `postpone` moves the next firing and all that follow. It goes on if `f` throws. A
+  /// coroutine counts as finished when it first suspends. `errc::invalid_interval` unless
+  /// `interval` is positive; one of 36 years or more never comes.
   template <class Rep1, class Period1, class Rep2, class Period2, class F>
   timer_id schedule_every(const std::chrono::duration<Rep1, Period1>& initial,
-                          const std::chrono::duration<Rep2, Period2>& interval, F&& f) {
-    const std::int64_t period = detail::ceil_ns(interval, errc::invalid_interval);
-    if (period <= 0)
-      detail::throw_error(errc::invalid_interval);
-    return engine_->schedule_after(delay_of(initial), timer(kept(std::forward<F>(f)), period));
+                          const std::chrono::duration<Rep2, Period2>& interval, F&& f,
+                          missed_periods policy = missed_periods::skip) {
+    const std::int64_t period = detail::interval_of(interval);
+    const std::int64_t delay = detail::delay_of(initial);
+    if constexpr (has_slot<F>)
+      return engine_->schedule_linked_after(delay, new_timer(std::forward<F>(f), period, policy));
+    else
+      return engine_->schedule_after(delay, new_timer(std::forward<F>(f), period, policy));
   }
 
   /// True: the callback has not started (again) and never will, even if it was queued already.
@@ -162,26 +203,124 @@ public:
   /// fire, even if the callback was queued already. False: as for `cancel`.
   template <class Rep, class Period>
   bool postpone(timer_id id, const std::chrono::duration<Rep, Period>& delay) {
-    return engine_->postpone_after(id, delay_of(delay));
+    return engine_->postpone_after(id, detail::delay_of(delay));
   }
 
   /// The same, and replaces the callback by `f`. If it returns false, `f` is destroyed.
   template <class Rep, class Period, class F>
   bool postpone(timer_id id, const std::chrono::duration<Rep, Period>& delay, F&& f) {
-    return engine_->postpone_after(id, delay_of(delay), kept(std::forward<F>(f)));
+    return engine_->postpone_after(id, detail::delay_of(delay),
+                                   detail::replacement(*engine_, id, std::forward<F>(f)));
   }
 
   /// The same with an absolute deadline. Does not read the clock.
   template <class Duration>
   bool postpone_at(timer_id id, const std::chrono::time_point<clock_type, Duration>& deadline) {
-    return engine_->postpone_at(id, engine_->deadline_of(deadline));
+    return engine_->postpone_at(id, engine_->time().deadline_of(deadline));
   }
 
   template <class Duration, class F>
   bool postpone_at(timer_id id, const std::chrono::time_point<clock_type, Duration>& deadline,
                    F&& f) {
-    return engine_->postpone_at(id, engine_->deadline_of(deadline), kept(std::forward<F>(f)));
+    return engine_->postpone_at(id, engine_->time().deadline_of(deadline),
+                                detail::replacement(*engine_, id, std::forward<F>(f)));
   }
+
+  // ---- Two steps: the id first
+
+  /// Sets a slot aside. `errc::too_many_timers`, `errc::shut_down`.
+  [[nodiscard]] timer_slot allocate() { return std::move(allocate(1).front()); }
+
+  /// `n` of them, or none.
+  [[nodiscard]] std::vector<timer_slot> allocate(std::size_t n) {
+    return detail::slot_access::make(engine_, n);
+  }
+
+  /// Schedules `task` in `slot`: takes its callable, and the slot is empty afterwards. On failure
+  /// neither has changed.
+  /// `errc::invalid_slot` if the slot is empty or another wheel's.
+  handle_type schedule(timer_slot&& slot, timer_task& task) {
+    return schedule(std::span(&slot, 1), std::span(&task, 1))[0];
+  }
+  handle_type schedule(timer_slot&& slot, timer_task&& task) {
+    return schedule(std::move(slot), task);
+  }
+
+  handle_type schedule(timer_task& task) { return schedule(std::span(&task, 1))[0]; }
+  handle_type schedule(timer_task&& task) { return schedule(task); }
+
+  /// A handle of a timer that was scheduled by its id. Its first `async_wait` begins to count.
+  [[nodiscard]] handle_type handle(timer_id id) const { return handle_type(engine_, id, nullptr); }
+
+  // ---- Batches: inserted, cancelled or moved under one lock, in the order of the range, and all
+  // or nothing on failure
+
+  /// Schedules the i-th task in the i-th slot. `errc::batch_length_mismatch` if there are more of
+  /// one than of the other.
+  template <std::ranges::forward_range Slots, std::ranges::forward_range Tasks>
+  requires std::same_as<std::ranges::range_value_t<Slots>, timer_slot> &&
+      std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
+          batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
+    detail::new_timers batch(tasks);
+    batch.schedule_in(slots, engine_, detail::make_watches);
+    return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
+  }
+
+  template <std::ranges::forward_range Tasks>
+  requires std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
+      batch_handle_type schedule(Tasks&& tasks) {
+    detail::new_timers batch(tasks);
+    batch.schedule(*engine_, detail::make_watches);
+    return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
+  }
+
+  /// Returns how many were pending.
+  template <detail::range_of_ids Ids>
+  std::size_t cancel(Ids&& ids) {
+    std::vector<timer_id> all;
+    for (const timer_id id : ids)
+      all.push_back(id);
+    return engine_->cancel(all);
+  }
+
+  /// Postpones each by its own delay and returns how many were pending. `moves` is a range of
+  /// tuples or pairs: `{id, delay}`, or `{id, delay, callback}` to replace the callback too.
+  template <detail::range_of_tuples Moves>
+  std::size_t postpone(Moves&& moves) {
+    detail::postponements all(engine_);
+    detail::for_each_element(std::forward<Moves>(moves),
+                             [&](auto&& move) { all.add(std::forward<decltype(move)>(move)); });
+    return all.apply();
+  }
+
+  // ---- Waiting
+
+  /// Waits for the timer's next firing, or its cancellation: `void(error_code, completion)`.
+  ///
+  /// All who wait for one timer by its id are one reader, from the first wait on: a firing while
+  /// none of them waits is counted for the first who does. A reader of its own is a copy of a
+  /// handle. Errors:
+  /// `errc::no_such_timer` if `id` names no pending timer; `operation_aborted` if the wait was
+  /// cancelled through its slot, or the wheel ended.
+  template <class CompletionToken = default_token>
+  auto async_wait(timer_id id, CompletionToken&& token = CompletionToken()) {
+    std::shared_ptr<detail::watch> watch = engine_->watch_of(id);
+    std::shared_ptr<detail::notice_cursor> cursor(watch, watch != nullptr ? &watch->cursor_by_id()
+                                                                          : nullptr);
+    return detail::async_wait(engine_, std::move(watch), std::move(cursor),
+                              std::forward<CompletionToken>(token));
+  }
+
+  /// Waits until `delay` from now, without a callback: `void(error_code)`. `operation_aborted` if
+  /// it was cancelled through its slot, or the wheel ended.
+  template <class Rep, class Period, class CompletionToken = default_token>
+  auto async_wait_after(const std::chrono::duration<Rep, Period>& delay,
+                        CompletionToken&& token = CompletionToken()) {
+    return detail::async_wait_after(engine_, detail::delay_of(delay),
+                                    std::forward<CompletionToken>(token));
+  }
+
+  // ---- The whole wheel
 
   /// How many timers are pending. A periodic timer is, until it is cancelled.
   [[nodiscard]] std::size_t size() const { return engine_->size(); }
@@ -189,7 +328,7 @@ public:
 
   /// The deadline of a pending timer, not rounded to a tick; for one that was over when it was set,
   /// a time up to one tick before that. Nothing if `id` names none.
-  [[nodiscard]] std::optional<time_point> expiry(timer_id id) const { return engine_->expiry(id); }
+  [[nodiscard]] std::optional<time_point> expiry(timer_id id) const { return handle(id).expiry(); }
 
   /// Makes room for `n` pending timers in all. Until there are more, scheduling, cancelling and
   /// postponing with trivially copyable callables up to 32 bytes allocate nothing but, once, the
@@ -203,20 +342,23 @@ public:
   void shutdown() { engine_->shutdown(); }
 
 private:
+  template <class>
+  friend class basic_timer_service;
+
   static geometry_type checked(const wheel_config& config) {
     if (config.l0_tick % duration(1) != std::chrono::nanoseconds::zero())
-      detail::throw_error(errc::invalid_l0_tick);
+      detail::throw_error(errc::invalid_l0_tick,
+                          detail::field_and_value(errc::invalid_l0_tick, config));
     return geometry_type(config);
   }
 
   template <class F>
-  callback kept(F&& f) const {
-    return callback(engine_->memory_of_callables(), std::forward<F>(f));
-  }
+  static constexpr bool has_slot = detail::has_cancellation_slot<std::decay_t<F>>;
 
-  template <class Rep, class Period>
-  static std::int64_t delay_of(const std::chrono::duration<Rep, Period>& delay) {
-    return detail::ceil_ns(delay, errc::invalid_delay);
+  template <class F>
+  timer new_timer(F&& f, std::int64_t interval = 0,
+                  missed_periods policy = missed_periods::skip) const {
+    return timer(interval, policy, false, engine_->memory_of_callables(), std::forward<F>(f));
   }
 
   std::shared_ptr<engine> engine_;

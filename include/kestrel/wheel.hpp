@@ -8,6 +8,7 @@
 #ifndef KESTREL_WHEEL_HPP
 #define KESTREL_WHEEL_HPP
 
+#include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/timer_record.hpp>
 #include <kestrel/detail/wheel_levels.hpp>
@@ -113,13 +114,9 @@ public:
   /// the next advance calls it, `advance(0)` too.
   template <class U = T>
   timer_id insert_at(tick_type deadline, U&& payload) {
-    levels_.reserve_entry();
+    levels_.reserve_entries(1);
     const std::uint32_t index = arena_.allocate(std::forward<U>(payload));
-    record& r = arena_.record(index);
-    r.deadline = std::min(deadline, levels_.latest());
-    r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet
-    levels_.file(index, r);
-    return {index, r.generation};
+    return {index, file_first(index, deadline).generation};
   }
 
   /// Takes a pending timer out; its payload is destroyed. False if `id` names none.
@@ -136,7 +133,7 @@ public:
     if (r == nullptr)
       return false;
     const std::uint32_t old = r->link;
-    arena_.invalidate(id.index());
+    arena_.invalidate(*r);
     if (old & detail::place::needs_destruction)
       sink(std::move(arena_.payload(id.index())));
     levels_.forget(old, arena_);
@@ -161,8 +158,7 @@ public:
     if (r == nullptr)
       return false;
     move(id.index(), *r, deadline);
-    update(arena_.payload(id.index()));
-    r->link = detail::place::of(*r) | destruction_flag(id.index());
+    change(id.index(), *r, update);
     return true;
   }
 
@@ -234,6 +230,33 @@ public:
 
   // ---- For owners with a clock and a lock of their own, such as timer_wheel
 
+  /// Sets a slot aside for a timer to come. Its id names none before `insert_at(id, ...)`.
+  timer_id allocate() { return arena_.take(); }
+
+  /// Gives back a slot that was set aside and not used.
+  void deallocate(timer_id slot) noexcept { arena_.untake(slot.index()); }
+
+  /// Makes room for the entries of `n` more timers: until then, inserting into slots that were set
+  /// aside throws only what T's constructor throws.
+  void reserve_more(std::size_t n) { levels_.reserve_entries(n); }
+
+  /// Schedules `payload` in a slot that was set aside, for which there is room.
+  template <class U = T>
+  void insert_at(timer_id slot, tick_type deadline, U&& payload) {
+    arena_.occupy(slot.index(), std::forward<U>(payload));
+    file_first(slot.index(), deadline);
+  }
+
+  /// Lets `change(T&)` change the payload of a pending timer; it must not throw.
+  template <class Change>
+  bool update(timer_id id, Change&& change) noexcept {
+    record* r = arena_.find(id);
+    if (r == nullptr)
+      return false;
+    this->change(id.index(), *r, change);
+    return true;
+  }
+
   /// Moves time on to `to`, as far as the next timer that is due, and takes that one out: `id` is
   /// still pending, cancellable and searchable, but will not be claimed again until `rearm`. Looks
   /// at `budget` entries at most and counts it down.
@@ -248,6 +271,20 @@ public:
     return r != nullptr && detail::place::is_claimed(r->link)
                ? (r->link & ~detail::place::claimed) >> detail::place::claim_shift
                : 0;
+  }
+
+  /// The payload of a claimed timer.
+  [[nodiscard]] T& claimed_payload(timer_id id) noexcept {
+    KESTREL_ASSERT(claim_of(id) != 0);
+    return arena_.payload(id.index());
+  }
+
+  /// Ends a claimed timer: it is not pending any more, and its payload is destroyed.
+  void end_claimed(timer_id id) noexcept {
+    record& r = arena_.record(id.index());
+    arena_.invalidate(r);
+    levels_.forget_claimed();
+    discard(id.index(), r.link);
   }
 
   /// Files a claimed timer again. It cannot fail: the claim kept its place.
@@ -282,7 +319,7 @@ private:
   // Keeps a fired timer's payload alive during its callback, though its id is stale already.
   struct claimed_slot {
     claimed_slot(wheel& owner, std::uint32_t index) noexcept : wheel_{owner}, index_{index} {
-      wheel_.arena_.invalidate(index);
+      wheel_.arena_.invalidate(wheel_.arena_.record(index));
     }
     ~claimed_slot() {
       wheel_.levels_.forget_claimed();
@@ -303,17 +340,31 @@ private:
     return detail::needs_destruction(arena_.payload(index)) ? detail::place::needs_destruction : 0;
   }
 
+  KESTREL_ALWAYS_INLINE record& file_first(std::uint32_t index, tick_type deadline) noexcept {
+    record& r = arena_.record(index);
+    r.deadline = std::min(deadline, levels_.latest());
+    r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet
+    levels_.file(index, r);
+    return r;
+  }
+
+  template <class Change>
+  void change(std::uint32_t index, record& r, Change&& f) noexcept {
+    f(arena_.payload(index));
+    r.link = detail::place::of(r) | destruction_flag(index);
+  }
+
   void move(std::uint32_t index, record& r, tick_type deadline) {
     if (deadline >= r.deadline || detail::place::is_claimed(r.link)) {
       r.deadline = std::min(deadline, levels_.latest()); // its entry will see to the rest
       return;
     }
-    levels_.reserve_entry();
+    levels_.reserve_entries(1);
     r.deadline = deadline;
     levels_.file_earlier(index, r, arena_);
   }
 
-  void discard(std::uint32_t index, std::uint32_t link) noexcept {
+  KESTREL_ALWAYS_INLINE void discard(std::uint32_t index, std::uint32_t link) noexcept {
     if (link & detail::place::needs_destruction)
       arena_.destroy_payload(index);
     arena_.reclaim(index);

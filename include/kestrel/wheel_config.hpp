@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <string>
 #include <system_error>
 
 KESTREL_BEGIN_NAMESPACE
@@ -69,6 +70,22 @@ struct wheel_config {
     return {std::chrono::milliseconds(100), 512, std::chrono::seconds(10), 128};
   }
 
+  // One field changed, for those who would rather chain than list:
+  // wheel_config().with_l0_tick(5ms).with_l0_slots(1024)
+
+  [[nodiscard]] constexpr wheel_config with_l0_tick(std::chrono::nanoseconds tick) const noexcept {
+    return {tick, l0_slots, l1_tick, l1_slots};
+  }
+  [[nodiscard]] constexpr wheel_config with_l0_slots(std::size_t slots) const noexcept {
+    return {l0_tick, slots, l1_tick, l1_slots};
+  }
+  [[nodiscard]] constexpr wheel_config with_l1_tick(std::chrono::nanoseconds tick) const noexcept {
+    return {l0_tick, l0_slots, tick, l1_slots};
+  }
+  [[nodiscard]] constexpr wheel_config with_l1_slots(std::size_t slots) const noexcept {
+    return {l0_tick, l0_slots, l1_tick, slots};
+  }
+
   /// The first field that makes no sense, or `errc{}`. Usable in a static_assert.
   [[nodiscard]] constexpr errc problem() const noexcept {
     return detail::geometry_problem(l0_tick.count(), l0_slots, l1_tick.count(), l1_slots);
@@ -82,6 +99,27 @@ struct wheel_config {
 
   friend constexpr bool operator==(const wheel_config&, const wheel_config&) noexcept = default;
 };
+
+namespace detail {
+
+/// The field that `problem` is about, and its value.
+inline std::string field_and_value(errc problem, const wheel_config& c) {
+  const auto ns = [](std::chrono::nanoseconds d) { return std::to_string(d.count()) + " ns"; };
+  switch (problem) {
+  case errc::invalid_l0_tick:
+    return "l0_tick = " + ns(c.l0_tick);
+  case errc::invalid_l0_slots:
+    return "l0_slots = " + std::to_string(c.l0_slots);
+  case errc::invalid_l1_tick:
+    return "l1_tick = " + ns(c.l1_tick);
+  case errc::invalid_l1_slots:
+    return "l1_slots = " + std::to_string(c.l1_slots);
+  default:
+    return {};
+  }
+}
+
+} // namespace detail
 
 /// A geometry fixed at compile time: indexing is a constant mask, bad values do not compile.
 ///
@@ -149,7 +187,7 @@ private:
   dynamic_geometry(errc problem, const wheel_config& config)
       : l0_slots_{config.l0_slots}, l1_slots_{config.l1_slots} {
     if (problem != errc{})
-      detail::throw_error(problem);
+      detail::throw_error(problem, detail::field_and_value(problem, config));
     l0_units_ = detail::divisor(static_cast<std::uint64_t>(config.l0_tick.count()));
     l1_units_ = detail::divisor(static_cast<std::uint64_t>(config.l1_tick.count()));
     l1_ticks_ = static_cast<std::uint64_t>(config.l1_tick / config.l0_tick);

@@ -108,10 +108,7 @@ bool is_invalid_callback(const std::system_error& e) {
 
 } // namespace
 
-TEST_CASE("Any callable is a callback", "[callables]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Any callable is a callback", "[callables]") {
   int calls = 0;
   plain_calls = 0;
   kestrel::timer_id told;
@@ -142,10 +139,8 @@ TEST_CASE("Any callable is a callback", "[callables]") {
   CHECK(missed == 0);
 }
 
-TEST_CASE("A callable keeps its state from one period to the next", "[callables]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callable keeps its state from one period to the next",
+                 "[callables]") {
   int last = 0;
   wheel.schedule_every(5ms, 10ms, [&last, n = 0]() mutable { last = ++n; });
   wheel.schedule_every(
@@ -154,10 +149,7 @@ TEST_CASE("A callable keeps its state from one period to the next", "[callables]
   CHECK(last == 100);
 }
 
-TEST_CASE("An empty callable is refused, and nothing changes", "[callables]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "An empty callable is refused, and nothing changes", "[callables]") {
   journal ran;
   const std::function<void()> empty;
   void (*null)() = nullptr;
@@ -324,10 +316,8 @@ TEST_CASE("A periodic callable is destroyed outside the lock, however it ends", 
   CHECK(checked_mutex::take_violations() == 0);
 }
 
-TEST_CASE("A callable that is running is not destroyed before it returns", "[callables]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callable that is running is not destroyed before it returns",
+                 "[callables]") {
   bool intact = false;
   wheel.schedule_every(5ms, 10ms, [&, alive = std::make_shared<int>(7)](kestrel::timer_id id) {
     const std::weak_ptr<int> watch = alive;
@@ -339,10 +329,8 @@ TEST_CASE("A callable that is running is not destroyed before it returns", "[cal
   CHECK(intact);
 }
 
-TEST_CASE("A callable whose copy or move throws changes nothing", "[callables][exceptions]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callable whose copy or move throws changes nothing",
+                 "[callables][exceptions]") {
   int alive = 0;
   int calls = 0;
   int unlimited = 1'000'000;

@@ -17,10 +17,7 @@
 
 using namespace kestrel_tests;
 
-TEST_CASE("A pending timer is cancelled once and never runs", "[cancel]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A pending timer is cancelled once and never runs", "[cancel]") {
   bool ran = false;
   const auto delay =
       GENERATE(as<manual_clock::duration>{}, 0ms, 1ms, 15ms, 999ms, 5999ms, 64s, 500s);
@@ -34,10 +31,7 @@ TEST_CASE("A pending timer is cancelled once and never runs", "[cancel]") {
   CHECK(wheel.stats().cancelled == 1);
 }
 
-TEST_CASE("A timer that has run cannot be cancelled", "[cancel]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A timer that has run cannot be cancelled", "[cancel]") {
   const auto id = wheel.schedule_after(5ms, [] {});
   stall(io, 10ms);
   CHECK_FALSE(wheel.cancel(id));
@@ -74,10 +68,8 @@ TEST_CASE("Ids that name no timer of this wheel cancel nothing", "[cancel]") {
   CHECK(mine.cancel(my_id));
 }
 
-TEST_CASE("The first of two timers that are due together may cancel the second", "[cancel]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "The first of two timers that are due together may cancel the second",
+                 "[cancel]") {
   kestrel::timer_id second;
   int cancelled = 0;
   bool ran = false;
@@ -94,10 +86,7 @@ TEST_CASE("The first of two timers that are due together may cancel the second",
   CHECK(wheel.empty());
 }
 
-TEST_CASE("A callback sees itself as started", "[cancel]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callback sees itself as started", "[cancel]") {
   int checked = 0;
   wheel.schedule_after(10ms, [&](kestrel::timer_id id) {
     CHECK_FALSE(wheel.cancel(id));
@@ -157,10 +146,7 @@ TEST_CASE("A periodic callback that waits in its strand's queue can still be can
   CHECK(wheel.empty());
 }
 
-TEST_CASE("When the last timer is cancelled, run() returns", "[cancel]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled, run() returns", "[cancel]") {
   const auto delay = GENERATE(as<manual_clock::duration>{}, 1ms, 3s, 1h);
   const auto first = wheel.schedule_after(delay, [] {});
   const auto second = wheel.schedule_after(delay + 1h, [] {});
@@ -170,10 +156,8 @@ TEST_CASE("When the last timer is cancelled, run() returns", "[cancel]") {
   CHECK(out_of_work(io));
 }
 
-TEST_CASE("When the last timer is cancelled while another runs, run() returns", "[cancel]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled while another runs, run() returns",
+                 "[cancel]") {
   const auto far = wheel.schedule_after(1h, [] {});
   bool cancelled = false;
   SECTION("from a callback") {
@@ -208,10 +192,7 @@ TEST_CASE("When the last timer is cancelled while another runs, run() returns", 
   CHECK(out_of_work(io));
 }
 
-TEST_CASE("Timers are cancelled wherever they stand in their slot", "[cancel]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Timers are cancelled wherever they stand in their slot", "[cancel]") {
   journal ran;
   std::vector<kestrel::timer_id> ids;
   for (int i = 0; i != 100; ++i)

@@ -29,10 +29,7 @@ using gate = asio::basic_waitable_timer<manual_clock, manual_wait_traits>;
 
 } // namespace
 
-TEST_CASE("A callback may be a coroutine", "[coroutines]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callback may be a coroutine", "[coroutines]") {
   std::vector<int> steps;
   wheel.schedule_after(10ms, [&]() -> asio::awaitable<void> {
     steps.push_back(1);
@@ -47,10 +44,7 @@ TEST_CASE("A callback may be a coroutine", "[coroutines]") {
   CHECK(out_of_work(io));
 }
 
-TEST_CASE("A coroutine is told its id and its missed periods", "[coroutines]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A coroutine is told its id and its missed periods", "[coroutines]") {
   std::vector<std::uint64_t> missed;
   kestrel::timer_id told;
   const auto id = wheel.schedule_every(
@@ -66,10 +60,8 @@ TEST_CASE("A coroutine is told its id and its missed periods", "[coroutines]") {
   CHECK(wheel.cancel(id));
 }
 
-TEST_CASE("What a coroutine captured lives as long as the coroutine", "[coroutines]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "What a coroutine captured lives as long as the coroutine",
+                 "[coroutines]") {
   gate open(io, manual_clock::now() + 1h);
   const auto state = std::make_shared<int>(0);
   const bool periodic = GENERATE(false, true);
@@ -113,10 +105,8 @@ TEST_CASE("A coroutine that outlives its wheel keeps what it captured", "[corout
   CHECK(result == 42);
 }
 
-TEST_CASE("A periodic coroutine that suspends does not hold up its next firing", "[coroutines]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A periodic coroutine that suspends does not hold up its next firing",
+                 "[coroutines]") {
   gate open(io, manual_clock::now() + 1h);
   int begun = 0;
   int ended = 0;
@@ -133,10 +123,7 @@ TEST_CASE("A periodic coroutine that suspends does not hold up its next firing",
   CHECK(ended == 5);
 }
 
-TEST_CASE("What a coroutine throws leaves run()", "[coroutines][exceptions]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "What a coroutine throws leaves run()", "[coroutines][exceptions]") {
   const bool late = GENERATE(false, true);
   const bool periodic = GENERATE(false, true);
   journal ran;
@@ -163,11 +150,8 @@ TEST_CASE("What a coroutine throws leaves run()", "[coroutines][exceptions]") {
   CHECK(ran.size() == 2);
 }
 
-TEST_CASE("A coroutine bound to a strand runs in it", "[coroutines]") {
-  const at_start clock;
-  asio::io_context io;
+TEST_CASE_METHOD(one_wheel, "A coroutine bound to a strand runs in it", "[coroutines]") {
   const auto strand = asio::make_strand(io);
-  manual_wheel wheel{io};
   int inside = 0;
   wheel.schedule_after(10ms, asio::bind_executor(strand, [&]() -> asio::awaitable<void> {
                          inside += strand.running_in_this_thread();
@@ -179,10 +163,8 @@ TEST_CASE("A coroutine bound to a strand runs in it", "[coroutines]") {
   CHECK(inside == 2);
 }
 
-TEST_CASE("A coroutine whose timer is cancelled in time never begins", "[coroutines]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A coroutine whose timer is cancelled in time never begins",
+                 "[coroutines]") {
   bool begun = false;
   const auto id = wheel.schedule_after(10ms, [&]() -> asio::awaitable<void> {
     begun = true;

@@ -76,11 +76,9 @@ TEST_CASE("Callbacks of a wheel on a strand run in the strand", "[executors]") {
   CHECK(inside == 1002);
 }
 
-TEST_CASE("A callback bound to a strand runs in it, and the others do not", "[executors]") {
-  const at_start clock;
-  asio::io_context io;
+TEST_CASE_METHOD(one_wheel, "A callback bound to a strand runs in it, and the others do not",
+                 "[executors]") {
   const auto strand = asio::make_strand(io);
-  manual_wheel wheel{io};
   int inside = 0;
   int outside = 0;
   const auto look = [&] { ++(strand.running_in_this_thread() ? inside : outside); };
@@ -92,11 +90,9 @@ TEST_CASE("A callback bound to a strand runs in it, and the others do not", "[ex
   CHECK(outside == 1);
 }
 
-TEST_CASE("Callbacks bound to one strand run in the order in which they fell due", "[executors]") {
-  const at_start clock;
-  asio::io_context io;
+TEST_CASE_METHOD(one_wheel, "Callbacks bound to one strand run in the order in which they fell due",
+                 "[executors]") {
   const auto strand = asio::make_strand(io);
-  manual_wheel wheel{io};
   journal ran;
   for (int i = 0; i != 300; ++i)
     wheel.schedule_after(3s - i * 7ms, asio::bind_executor(strand, ran.note(i)));

@@ -225,25 +225,25 @@ TEST_CASE("An execution context may be stopped and restarted", "[lifetimes]") {
   asio::io_context io;
   manual_wheel wheel{io};
   journal ran;
-  for (int i = 0; i != 300; ++i)
+  for (int i = 0; i != 600; ++i)
     wheel.schedule_after(10ms, [&io, i, note = ran.note(i)]() mutable {
       note();
       if (i % 50 == 0)
         io.stop();
     });
-  wheel.schedule_after(1s, ran.note(300));
+  wheel.schedule_after(1s, ran.note(600));
   manual_clock::advance(10ms);
   int stopped = 0;
-  for (int round = 0; round != 100'000 && ran.size() != 300; ++round) {
+  for (int round = 0; round != 100'000 && ran.size() != 600; ++round) {
     io.restart();
     io.poll();
     stopped += io.stopped();
   }
   CHECK(stopped >= 2); // one that was begun goes on to its end, which is a bounded number
-  REQUIRE(ran.size() == 300);
+  REQUIRE(ran.size() == 600);
   stall(io, 1s);
-  REQUIRE(ran.size() == 301);
-  for (int i = 0; i != 301; ++i)
+  REQUIRE(ran.size() == 601);
+  for (int i = 0; i != 601; ++i)
     CHECK(ran[static_cast<std::size_t>(i)].label == i);
 }
 

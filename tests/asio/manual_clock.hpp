@@ -195,6 +195,14 @@ struct at_start {
   }
 };
 
+/// What most tests begin with, for TEST_CASE_METHOD: the clock at its start, and a wheel on an
+/// io_context.
+struct one_wheel {
+  at_start clock;
+  asio::io_context io;
+  manual_wheel wheel{io};
+};
+
 } // namespace kestrel_tests
 
 #endif // KESTREL_TESTS_MANUAL_CLOCK_HPP

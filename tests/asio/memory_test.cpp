@@ -3,6 +3,7 @@
 // Memory: steady state allocates nothing, memory follows the number of live timers and not that of
 // operations, and an allocation that fails changes nothing.
 
+#include "counted_new.hpp"
 #include "manual_clock.hpp"
 
 #include <asio/bind_executor.hpp>
@@ -16,72 +17,11 @@
 #include <cstddef>
 #include <cstdlib>
 #include <new>
+#include <optional>
+#include <ranges>
 #include <thread>
+#include <utility>
 #include <vector>
-
-// ---- Every allocation of this program is counted, and may be made to fail.
-
-namespace {
-
-constexpr long no_failure = -1;
-std::atomic<long> allocations{0};
-std::atomic<long> live_blocks{0};
-thread_local long until_failure = no_failure; // how many more of this thread's succeed
-thread_local bool fail_for_good = false;      // and not only the next one after those
-
-void* counted(std::size_t size, std::size_t alignment) {
-  if (until_failure == 0) {
-    if (!fail_for_good)
-      until_failure = no_failure;
-    throw std::bad_alloc();
-  }
-  if (until_failure != no_failure)
-    --until_failure;
-  void* const p =
-      alignment <= alignof(std::max_align_t)
-          ? std::malloc(size)
-          : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-  if (p == nullptr)
-    throw std::bad_alloc();
-  ++allocations;
-  ++live_blocks;
-  return p;
-}
-
-void give_back(void* p) noexcept {
-  if (p != nullptr)
-    --live_blocks;
-  std::free(p);
-}
-
-} // namespace
-
-void* operator new(std::size_t size) { return counted(size, 1); }
-void* operator new[](std::size_t size) { return counted(size, 1); }
-void* operator new(std::size_t size, std::align_val_t a) {
-  return counted(size, static_cast<std::size_t>(a));
-}
-void* operator new[](std::size_t size, std::align_val_t a) {
-  return counted(size, static_cast<std::size_t>(a));
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  try {
-    return counted(size, 1);
-  } catch (const std::bad_alloc&) {
-    return nullptr;
-  }
-}
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
-  return operator new(size, std::nothrow);
-}
-void operator delete(void* p) noexcept { give_back(p); }
-void operator delete[](void* p) noexcept { give_back(p); }
-void operator delete(void* p, std::size_t) noexcept { give_back(p); }
-void operator delete[](void* p, std::size_t) noexcept { give_back(p); }
-void operator delete(void* p, std::align_val_t) noexcept { give_back(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { give_back(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
 
 using namespace kestrel_tests;
 
@@ -127,11 +67,8 @@ private:
 
 } // namespace
 
-TEST_CASE("In steady state, nothing is allocated inside run()", "[memory]") {
-  const at_start clock;
-  asio::io_context io;
+TEST_CASE_METHOD(one_wheel, "In steady state, nothing is allocated inside run()", "[memory]") {
   const auto strand = asio::make_strand(io);
-  manual_wheel wheel{io};
   wheel.reserve(2000);
   long fired = 0;
   std::vector<kestrel::timer_id> ids(100);
@@ -191,10 +128,7 @@ TEST_CASE("In steady state, nothing is allocated inside run()", "[memory]") {
   CHECK(fired > 2000);
 }
 
-TEST_CASE("In steady state, nothing is allocated outside run()", "[memory]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "In steady state, nothing is allocated outside run()", "[memory]") {
   wheel.reserve(2000);
   const auto first = wheel.schedule_after(10ms, [] {}); // so that the driver is armed
   std::vector<kestrel::timer_id> ids;
@@ -224,10 +158,8 @@ TEST_CASE("In steady state, nothing is allocated outside run()", "[memory]") {
   CHECK(wheel.cancel(first));
 }
 
-TEST_CASE("A million timers scheduled and cancelled leave memory as it was", "[memory]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A million timers scheduled and cancelled leave memory as it was",
+                 "[memory]") {
   if (GENERATE(true, false))
     wheel.schedule_after(20s, [] {}); // else the wheel gets empty each time
   for (int i = 0; i != 1000; ++i)
@@ -245,10 +177,8 @@ TEST_CASE("A million timers scheduled and cancelled leave memory as it was", "[m
   CHECK(wheel.stats().scheduled >= 1'000'000);
 }
 
-TEST_CASE("Resetting a timer a million times leaves memory as it was", "[memory]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Resetting a timer a million times leaves memory as it was",
+                 "[memory]") {
   const auto id = wheel.schedule_after(1s, [] {});
   wheel.schedule_after(10ms, [] {});
   const auto memory = wheel.stats().memory;
@@ -262,10 +192,9 @@ TEST_CASE("Resetting a timer a million times leaves memory as it was", "[memory]
   CHECK(live_blocks < blocks + 100);
 }
 
-TEST_CASE("reserve() makes room, so that the first timers allocate nothing either", "[memory]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel,
+                 "reserve() makes room, so that the first timers allocate nothing either",
+                 "[memory]") {
   wheel.schedule_after(1ms, [] {}); // arms the driver, at the earliest deadline of all
   wheel.reserve(10'000);
   const auto memory = wheel.stats().memory;
@@ -445,6 +374,238 @@ TEST_CASE("Postponing when memory is short changes nothing", "[memory][exception
   }
 }
 
+TEST_CASE("A callback that waits on its own executor is not lost when postponing it fails",
+          "[memory][exceptions]") {
+  using timer = asio::basic_waitable_timer<manual_clock, manual_wait_traits>;
+  int failures = 0;
+  for (int others = 0; others != 16; ++others) { // one of them fills Asio's queue of timers
+    const at_start clock;
+    asio::io_context io;
+    asio::io_context own;
+    manual_wheel wheel{io};
+    journal ran;
+    const auto id = wheel.schedule_after(10ms, asio::bind_executor(own, ran.note(1)));
+    stall(io, 10ms);
+    std::vector<timer> queued;
+    for (int i = 0; i != others; ++i) {
+      queued.emplace_back(io, manual_clock::now() + 1h);
+      queued.back().async_wait([](asio::error_code) {});
+    }
+    bool failed = false;
+    until_failure = 0;
+    try {
+      wheel.postpone(id, 1h);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    until_failure = no_failure;
+    own.run();
+    if (failed) {
+      ++failures;
+      CHECK(ran == journal{{1, 10ms}});
+      CHECK(wheel.empty());
+    } else {
+      CHECK(ran.empty());
+      CHECK(wheel.expiry(id) == manual_clock::now() + 1h);
+    }
+  }
+  CHECK(failures > 0);
+}
+
+namespace {
+
+/// Beside the timer of the fixture, slots and tasks that were made while there was memory.
+struct short_of_memory_for_batch : short_of_memory {
+  explicit short_of_memory_for_batch(int filled) : short_of_memory(filled) {
+    for (int i = 0; i != count; ++i)
+      tasks.push_back(kestrel::timer_task::one_shot(15ms, ran.note(i)));
+    slots = wheel.allocate(count);
+    for (const kestrel::timer_slot& slot : slots)
+      ids.push_back(slot.id());
+  }
+
+  static constexpr int count = 50;
+  std::vector<kestrel::timer_task> tasks;
+  std::vector<kestrel::timer_slot> slots;
+  std::vector<kestrel::timer_id> ids;
+};
+
+/// Makes the n-th allocation of each new fixture's `operation` fail, for every n, and asks whether
+/// nothing has changed and whether a second try does what it should. Returns how many there are.
+template <class Operation, class Check, class Done>
+int fail_each_allocation_of_batch(int filled, Operation operation, Check check_unchanged,
+                                  Done check_done) {
+  for (int n = 0;; ++n) {
+    short_of_memory_for_batch s(filled);
+    bool failed = false;
+    until_failure = n;
+    try {
+      operation(s);
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    until_failure = no_failure;
+    if (failed) {
+      check_unchanged(s);
+      operation(s);
+    }
+    check_done(s);
+    if (!failed)
+      return n;
+  }
+}
+
+} // namespace
+
+TEST_CASE("Scheduling a batch when memory is short changes neither wheel nor slots nor tasks",
+          "[memory][exceptions][batch]") {
+  const int filled = GENERATE(0, 1, 100, 480); // the last fills a page of the wheel with the slots
+  const auto live = static_cast<std::size_t>(filled == 0 ? 0 : filled + 1);
+  const auto unchanged = [&](short_of_memory_for_batch& s) {
+    CHECK(s.wheel.size() == live);
+    CHECK(s.wheel.stats().scheduled == static_cast<std::uint64_t>(filled) + 1);
+    CHECK(out_of_work(s.io) == (live == 0));
+    bool same = s.slots.size() == s.ids.size();
+    for (std::size_t i = 0; same && i != s.slots.size(); ++i)
+      same = s.slots[i].id() == s.ids[i] && !s.wheel.expiry(s.ids[i]);
+    CHECK(same);
+  };
+  const auto done = [&](short_of_memory_for_batch& s) {
+    CHECK(s.wheel.size() == live + s.count);
+    pass(s.io, 30ms);
+    CHECK(s.ran.size() == s.count);
+    bool in_order = true;
+    for (std::size_t i = 0; i != s.ran.size(); ++i)
+      in_order = in_order && s.ran[i] == event{static_cast<int>(i), 20ms};
+    CHECK(in_order);
+  };
+  SECTION("in slots") {
+    const int failures = fail_each_allocation_of_batch(
+        filled,
+        [](auto& s) {
+          const auto batch = s.wheel.schedule(s.slots, s.tasks);
+          until_failure = no_failure;
+          CHECK(batch.ids() == s.ids);
+          CHECK_FALSE(s.slots.front());
+        },
+        unchanged, done);
+    CHECK(failures > short_of_memory_for_batch::count);
+  }
+  SECTION("without slots") {
+    const int failures = fail_each_allocation_of_batch(
+        filled, [](auto& s) { s.wheel.schedule(s.tasks); }, unchanged, done);
+    CHECK(failures > short_of_memory_for_batch::count);
+  }
+  SECTION("one by one") {
+    fail_each_allocation_of_batch(
+        filled,
+        [](auto& s) {
+          for (std::size_t i = 0; i != s.slots.size(); ++i) {
+            if (i != 0)
+              until_failure = no_failure; // it is about the first
+            s.wheel.schedule(std::move(s.slots[i]), std::move(s.tasks[i]));
+          }
+        },
+        unchanged, done);
+  }
+}
+
+TEST_CASE_METHOD(one_wheel, "A batch that fails again and again uses no slots up",
+                 "[memory][exceptions][batch]") {
+  for (int i = 0; i != 460; ++i)
+    wheel.schedule_after(1h, [] {});
+  CHECK(wheel.stats().capacity == 512);
+  std::vector<kestrel::timer_task> tasks;
+  for (int i = 0; i != 20; ++i)
+    tasks.push_back(kestrel::timer_task::one_shot(1h));
+  for (int n = 0; wheel.size() == 460; ++n) {
+    for (int repeated = 0; repeated != 30 && wheel.size() == 460; ++repeated) {
+      until_failure = n;
+      try {
+        wheel.schedule(tasks);
+      } catch (const std::bad_alloc&) {
+      }
+      until_failure = no_failure;
+    }
+  }
+  CHECK(wheel.size() == 480);
+  CHECK(wheel.stats().capacity == 512);
+}
+
+TEST_CASE("Allocating slots when memory is short allocates none", "[memory][exceptions][slots]") {
+  const int filled = GENERATE(0, 40);
+  std::vector<kestrel::timer_slot> slots;
+  const int failures = fail_each_allocation(
+      filled, [&](short_of_memory& s) { slots = s.wheel.allocate(2000); },
+      [&](short_of_memory&) { CHECK(slots.empty()); },
+      [&](short_of_memory& s) {
+        CHECK(slots.size() == 2000);
+        CHECK(s.wheel.stats().capacity == 2048); // what came of the first try was given back
+        slots.clear();
+        CHECK(out_of_work(s.io) == s.wheel.empty());
+      });
+  CHECK(failures > 2);
+}
+
+TEST_CASE("Postponing or cancelling a batch when memory is short changes nothing",
+          "[memory][exceptions][batch]") {
+  const int filled = GENERATE(1, 100, 480);
+  const auto delay = GENERATE(as<manual_clock::duration>{}, 5ms, 4s);
+  manual_wheel::batch_handle_type batch;
+  const auto prepared = [&](short_of_memory_for_batch& s) -> manual_wheel::batch_handle_type& {
+    if (s.slots.front()) {
+      const long n = std::exchange(until_failure, no_failure);
+      batch = s.wheel.schedule(s.slots, s.tasks);
+      until_failure = n;
+    }
+    return batch;
+  };
+  const auto unchanged = [](short_of_memory_for_batch& s) {
+    bool same = true;
+    for (const auto id : s.ids)
+      same = same && s.wheel.expiry(id) == manual_clock::start + 15ms;
+    CHECK(same);
+    CHECK(s.wheel.stats().postponed == 0);
+  };
+  const auto done = [&](short_of_memory_for_batch& s) {
+    CHECK(s.wheel.stats().postponed == s.count);
+    stall(s.io, tick_after(manual_clock::start + delay, manual_clock::start) - manual_clock::start);
+    CHECK(s.ran.size() == s.count);
+  };
+  int failures = 0;
+  SECTION("postponing all") {
+    failures = fail_each_allocation_of_batch(
+        filled, [&](auto& s) { prepared(s).postpone_all(delay); }, unchanged, done);
+  }
+  SECTION("replacing the callbacks") {
+    failures = fail_each_allocation_of_batch(
+        filled,
+        [&](auto& s) {
+          prepared(s).postpone_each(std::views::iota(0, s.count) | std::views::transform([&](int) {
+                                      return std::pair(delay, large{&s.ran});
+                                    }));
+        },
+        unchanged, done);
+    CHECK(failures > short_of_memory_for_batch::count);
+  }
+  SECTION("by their ids") {
+    failures = fail_each_allocation_of_batch(
+        filled,
+        [&](auto& s) {
+          prepared(s);
+          s.wheel.postpone(s.ids | std::views::transform(
+                                       [&](kestrel::timer_id id) { return std::pair(id, delay); }));
+        },
+        unchanged, done);
+  }
+  SECTION("cancelling") {
+    failures = fail_each_allocation_of_batch(
+        filled, [&](auto& s) { prepared(s).cancel_all(); }, unchanged,
+        [&](auto& s) { CHECK(s.wheel.size() == static_cast<std::size_t>(filled) + 1); });
+  }
+  CHECK(failures > 0);
+}
+
 TEST_CASE("When memory is short while timers fire, the rest runs on the next run()",
           "[memory][exceptions]") {
   // Not a strand: Asio's own stops for good when it cannot post itself.
@@ -491,6 +652,28 @@ TEST_CASE("When memory is short while timers fire, the rest runs on the next run
   CHECK(failures > 0);
 }
 
+TEST_CASE("Destroying a wheel with timers pending allocates nothing", "[memory]") {
+  const at_start clock;
+  asio::io_context io;
+  std::optional<manual_wheel> wheel(std::in_place, io);
+  wheel->schedule_after(10ms, [] {});
+  stall(io, 10ms);
+  for (int i = 0; i != 1000; ++i) {
+    wheel->schedule_after(i * 1s, [] {});
+    wheel->schedule_every(10ms, 10ms,
+                          [padding = std::array<char, 200>()] { static_cast<void>(padding); });
+    static_cast<void>(wheel->schedule(kestrel::timer_task::one_shot(1h)));
+  }
+  const bool by_shutdown = GENERATE(false, true);
+  const long before = allocations;
+  if (by_shutdown)
+    wheel->shutdown();
+  else
+    wheel.reset();
+  const long after = allocations;
+  CHECK(after == before);
+}
+
 TEST_CASE("Making a wheel when memory is short leaks nothing", "[memory][exceptions]") {
   const at_start clock;
   asio::io_context io;
@@ -510,4 +693,43 @@ TEST_CASE("Making a wheel when memory is short leaks nothing", "[memory][excepti
     CHECK(live_blocks == blocks);
   }
   CHECK(failures > 3);
+}
+
+TEST_CASE("A wait that cannot begin for want of memory throws, or is told so, and never both",
+          "[memory][exceptions]") {
+  const at_start clock;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  wheel.schedule_after(1h, [] {});
+  int told = 0;
+  int failures = 0;
+  for (int n = 0; n != 10; ++n) {
+    told = 0;
+    bool failed = false;
+    asio::error_code error;
+    const std::size_t before = wheel.size();
+    until_failure = n;
+    try {
+      wheel.async_wait_after(1s, [&, padding = std::array<char, 100>()](asio::error_code ec) {
+        static_cast<void>(padding);
+        error = ec;
+        ++told;
+      });
+    } catch (const std::bad_alloc&) {
+      failed = true;
+    }
+    until_failure = no_failure;
+    settle(io);
+    failures += failed || told != 0;
+    CHECK(failed + told <= 1);
+    if (failed || told != 0)
+      CHECK(wheel.size() == before);
+    if (told != 0)
+      CHECK(error == asio::error::operation_aborted);
+    pass(io, 1s, 1s);
+    pass(io, 20ms);
+    CHECK(failed + told == 1);
+    CHECK(wheel.size() == 1);
+  }
+  CHECK(failures > 0);
 }

@@ -74,11 +74,9 @@ TEMPLATE_TEST_CASE("A delay is kept to the tick, whichever phase the clock is in
   CHECK(w.late == 0);
 }
 
-TEST_CASE("Every sub-second phase of one slot of the second level keeps its own tick",
-          "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel,
+                 "Every sub-second phase of one slot of the second level keeps its own tick",
+                 "[never_early]") {
   journal ran;
   for (int i = 0; i != 100; ++i)
     wheel.schedule_at(manual_clock::start + 60s + i * 10ms, ran.note(i));
@@ -88,10 +86,7 @@ TEST_CASE("Every sub-second phase of one slot of the second level keeps its own 
     CHECK(ran[static_cast<std::size_t>(i)] == event{i, 60s + i * 10ms});
 }
 
-TEST_CASE("Delays of many turns are kept", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Delays of many turns are kept", "[never_early]") {
   const auto phase = GENERATE(as<manual_clock::duration>{}, 0ms, 5ms, 10ms, 990ms, 63'995ms);
   stall(io, phase);
   journal ran;
@@ -114,10 +109,7 @@ TEST_CASE("Delays of many turns are kept", "[never_early]") {
   }
 }
 
-TEST_CASE("A wheel that slept for long is exact afterwards", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A wheel that slept for long is exact afterwards", "[never_early]") {
   if (GENERATE(true, false))
     wheel.schedule_after(1000h, [] {});
   const auto slept = GENERATE(as<manual_clock::duration>{}, 5'120ms, 1h, 24h * 3650 + 3ms);
@@ -135,10 +127,7 @@ TEST_CASE("A wheel that slept for long is exact afterwards", "[never_early]") {
   CHECK(ran == journal{{1, due - manual_clock::start}});
 }
 
-TEST_CASE("The first timer ever is not early", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "The first timer ever is not early", "[never_early]") {
   journal ran;
   wheel.schedule_after(1ns, ran.note(1));
   settle(io);
@@ -149,11 +138,10 @@ TEST_CASE("The first timer ever is not early", "[never_early]") {
   CHECK(ran.size() == 1);
 }
 
-TEST_CASE("A deadline in the past, or a delay of zero or less, is due at once but never inline",
-          "[due_at_once]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(
+    one_wheel,
+    "A deadline in the past, or a delay of zero or less, is due at once but never inline",
+    "[due_at_once]") {
   const auto phase =
       GENERATE(as<manual_clock::duration>{}, 0ns, 1ns, 5ms, 10ms, 5'120ms, 64s + 7ns);
   if (GENERATE(true, false))
@@ -191,11 +179,9 @@ TEST_CASE("A deadline in the past, or a delay of zero or less, is due at once bu
   CHECK(ran.size() == 1);
 }
 
-TEST_CASE("A timer that is due at once does not run inside the callback that schedules it",
-          "[due_at_once]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel,
+                 "A timer that is due at once does not run inside the callback that schedules it",
+                 "[due_at_once]") {
   int depth = 0;
   int deepest = 0;
   int ran = 0;
@@ -217,10 +203,7 @@ TEST_CASE("A timer that is due at once does not run inside the callback that sch
   CHECK(deepest == 1);
 }
 
-TEST_CASE("Delays of any duration type are rounded up", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Delays of any duration type are rounded up", "[never_early]") {
   const auto expiry_of = [&](auto delay) {
     const auto id = wheel.schedule_after(delay, [] {});
     return *wheel.expiry(id) - manual_clock::now();
@@ -238,10 +221,7 @@ TEST_CASE("Delays of any duration type are rounded up", "[never_early]") {
   CHECK(expiry_of(std::chrono::days(365)) == std::chrono::days(365));
 }
 
-TEST_CASE("Delays beyond the clock's range saturate", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Delays beyond the clock's range saturate", "[never_early]") {
   using hours64 = std::chrono::duration<std::int64_t, std::ratio<3600>>;
   using seconds_u64 = std::chrono::duration<std::uint64_t>;
   constexpr auto end = manual_clock::time_point::max();
@@ -267,10 +247,7 @@ TEST_CASE("Delays beyond the clock's range saturate", "[never_early]") {
   CHECK(wheel.empty());
 }
 
-TEST_CASE("A timer of 200 years fires after 200 years", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A timer of 200 years fires after 200 years", "[never_early]") {
   constexpr auto delay = std::chrono::hours(24 * 365 * 200) + 15ms;
   journal ran;
   wheel.schedule_after(delay, ran.note(1));
@@ -280,10 +257,7 @@ TEST_CASE("A timer of 200 years fires after 200 years", "[never_early]") {
   CHECK(ran.size() == 1);
 }
 
-TEST_CASE("A delay that is not a number is refused", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A delay that is not a number is refused", "[never_early]") {
   const std::chrono::duration<double> nan(std::numeric_limits<double>::quiet_NaN());
   const auto id = wheel.schedule_after(1h, [] {});
   const auto code_of = [](auto f) {
@@ -303,10 +277,8 @@ TEST_CASE("A delay that is not a number is refused", "[never_early]") {
   CHECK(wheel.expiry(id) == manual_clock::start + 1h);
 }
 
-TEST_CASE("A clock that steps back makes timers wait, and loses none", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A clock that steps back makes timers wait, and loses none",
+                 "[never_early]") {
   journal ran;
   pass(io, 1s);
   wheel.schedule_after(50ms, ran.note(1)); // at 1050 ms
@@ -325,10 +297,8 @@ TEST_CASE("A clock that steps back makes timers wait, and loses none", "[never_e
   CHECK(ran.size() == 3);
 }
 
-TEST_CASE("A wake that comes early, by whatever clock, fires nothing", "[never_early]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A wake that comes early, by whatever clock, fires nothing",
+                 "[never_early]") {
   journal ran;
   wheel.schedule_after(50ms, ran.note(1));
   manual_clock::advance(50ms);

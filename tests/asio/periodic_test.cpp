@@ -43,10 +43,7 @@ TEMPLATE_TEST_CASE("Firing k comes at the tick of start + initial + k * interval
   CHECK(wheel.size() == 1);
 }
 
-TEST_CASE("A million periods do not drift", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A million periods do not drift", "[periodic]") {
   int ran = 0;
   const auto id = wheel.schedule_every(7ms, 33'333'333ns, [&ran] { ++ran; });
   stall(io, 10ms);
@@ -55,10 +52,7 @@ TEST_CASE("A million periods do not drift", "[periodic]") {
   CHECK(wheel.expiry(id) == manual_clock::start + 7ms + 33'333'333ns * 1'000'001);
 }
 
-TEST_CASE("Missed periods are left out, and told", "[periodic][stall]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Missed periods are left out, and told", "[periodic][stall]") {
   std::vector<std::uint64_t> missed;
   kestrel::timer_id told;
   const auto id = wheel.schedule_every(10ms, 10ms, [&](kestrel::timer_id i, std::uint64_t m) {
@@ -82,10 +76,8 @@ TEST_CASE("Missed periods are left out, and told", "[periodic][stall]") {
   CHECK(wheel.stats().fired == 5);
 }
 
-TEST_CASE("Between two ticks, periods shorter than a tick are missed ones", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Between two ticks, periods shorter than a tick are missed ones",
+                 "[periodic]") {
   std::uint64_t periods = 0;
   wheel.schedule_every(1ms, 1ms,
                        [&](kestrel::timer_id, std::uint64_t missed) { periods += 1 + missed; });
@@ -94,10 +86,8 @@ TEST_CASE("Between two ticks, periods shorter than a tick are missed ones", "[pe
   CHECK(wheel.stats().fired == 100);
 }
 
-TEST_CASE("A callback slower than its period misses some and does not pile up", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callback slower than its period misses some and does not pile up",
+                 "[periodic]") {
   std::uint64_t periods = 0;
   journal ran;
   wheel.schedule_every(10ms, 10ms,
@@ -116,10 +106,7 @@ TEST_CASE("A callback slower than its period misses some and does not pile up", 
   CHECK(periods == 14);
 }
 
-TEST_CASE("A periodic timer is ended from inside", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A periodic timer is ended from inside", "[periodic]") {
   int ran = 0;
   bool first = false;
   bool second = true;
@@ -139,10 +126,8 @@ TEST_CASE("A periodic timer is ended from inside", "[periodic]") {
   CHECK(out_of_work(io));
 }
 
-TEST_CASE("A periodic timer is postponed from inside, and all that follows moves", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A periodic timer is postponed from inside, and all that follows moves",
+                 "[periodic]") {
   journal ran;
   const manual_clock::duration other = GENERATE(as<manual_clock::duration>{}, 5ms, 10ms, 200ms, 7s);
   wheel.schedule_every(10ms, 20ms, [&, note = ran.note(0)](kestrel::timer_id id) mutable {
@@ -159,10 +144,9 @@ TEST_CASE("A periodic timer is postponed from inside, and all that follows moves
   CHECK(ran[2].at == third - manual_clock::start);
 }
 
-TEST_CASE("A periodic timer is postponed from outside, and all that follows moves", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel,
+                 "A periodic timer is postponed from outside, and all that follows moves",
+                 "[periodic]") {
   journal ran;
   const auto id = wheel.schedule_every(10ms, 20ms, ran.note(0));
   stall(io, 10ms);
@@ -171,10 +155,7 @@ TEST_CASE("A periodic timer is postponed from outside, and all that follows move
   CHECK(ran == journal{{0, 10ms}, {0, 110ms}, {0, 130ms}, {0, 150ms}});
 }
 
-TEST_CASE("A periodic callback is replaced from inside", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A periodic callback is replaced from inside", "[periodic]") {
   journal ran;
   SECTION("by a plain one") {
     wheel.schedule_every(10ms, 10ms, [&, note = ran.note(1)](kestrel::timer_id id) mutable {
@@ -212,10 +193,8 @@ TEST_CASE("A periodic callback is replaced from inside", "[periodic]") {
   CHECK(ran == journal{{1, 10ms}, {2, 30ms}, {2, 40ms}, {2, 50ms}});
 }
 
-TEST_CASE("A periodic timer goes on if its callback throws", "[periodic][exceptions]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A periodic timer goes on if its callback throws",
+                 "[periodic][exceptions]") {
   int ran = 0;
   const auto id = wheel.schedule_every(10ms, 10ms, [&] {
     if (++ran % 2)
@@ -232,10 +211,7 @@ TEST_CASE("A periodic timer goes on if its callback throws", "[periodic][excepti
   CHECK(wheel.cancel(id));
 }
 
-TEST_CASE("An interval must be positive", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "An interval must be positive", "[periodic]") {
   const auto is_invalid_interval =
       Catch::Predicate<std::system_error>([](const std::system_error& e) {
         return e.code() == kestrel::errc::invalid_interval &&
@@ -254,10 +230,8 @@ TEST_CASE("An interval must be positive", "[periodic]") {
   CHECK(wheel.expiry(id) == manual_clock::now() + 1ns);
 }
 
-TEST_CASE("Many periods on one wheel keep out of each other's way", "[periodic]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Many periods on one wheel keep out of each other's way",
+                 "[periodic]") {
   std::vector<int> ran(50);
   for (int i = 0; i != 50; ++i)
     wheel.schedule_every((i + 1) * 10ms, (i + 1) * 10ms,

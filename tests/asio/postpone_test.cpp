@@ -10,7 +10,9 @@
 
 #include <catch.hpp>
 
+#include <cstdint>
 #include <memory>
+#include <random>
 #include <vector>
 
 using namespace kestrel_tests;
@@ -36,10 +38,7 @@ TEST_CASE("A timer moves to a new deadline, from wherever to wherever", "[postpo
   CHECK(ran.size() == 1);
 }
 
-TEST_CASE("The deadline counts from the moment of the call", "[postpone]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "The deadline counts from the moment of the call", "[postpone]") {
   journal ran;
   const auto id = wheel.schedule_after(30ms, ran.note(1));
   for (int i = 0; i != 1000; ++i) {
@@ -56,10 +55,7 @@ TEST_CASE("The deadline counts from the moment of the call", "[postpone]") {
   CHECK(wheel.stats().postponed == 1000);
 }
 
-TEST_CASE("postpone_at takes an absolute deadline", "[postpone]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "postpone_at takes an absolute deadline", "[postpone]") {
   journal ran;
   const auto id = wheel.schedule_at(manual_clock::start + 1h, ran.note(1));
   CHECK(wheel.postpone_at(id, manual_clock::start + 123456789ns));
@@ -72,10 +68,7 @@ TEST_CASE("postpone_at takes an absolute deadline", "[postpone]") {
   CHECK(ran == journal{{2, 500ms}});
 }
 
-TEST_CASE("Into the past is due at once, but not inline", "[postpone]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Into the past is due at once, but not inline", "[postpone]") {
   pass(io, 25ms, 1ms);
   journal ran;
   const auto id =
@@ -97,10 +90,8 @@ TEST_CASE("Into the past is due at once, but not inline", "[postpone]") {
   CHECK(ran.size() == 1);
 }
 
-TEST_CASE("An earlier deadline wakes a wheel that sleeps for long", "[postpone]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "An earlier deadline wakes a wheel that sleeps for long",
+                 "[postpone]") {
   journal ran;
   const auto id = wheel.schedule_after(10h, ran.note(1));
   stall(io, 1h);
@@ -109,10 +100,7 @@ TEST_CASE("An earlier deadline wakes a wheel that sleeps for long", "[postpone]"
   CHECK(ran == journal{{1, 1h + 20ms}});
 }
 
-TEST_CASE("postpone keeps the callback, or replaces it", "[postpone]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "postpone keeps the callback, or replaces it", "[postpone]") {
   journal ran;
   const auto kept = std::make_shared<int>();
   const auto first = wheel.schedule_after(10ms, [kept, note = ran.note(1)] { note(); });
@@ -132,10 +120,8 @@ TEST_CASE("postpone keeps the callback, or replaces it", "[postpone]") {
   CHECK(kept.use_count() == 1);
 }
 
-TEST_CASE("The first of two timers that are due together may postpone the second", "[postpone]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "The first of two timers that are due together may postpone the second",
+                 "[postpone]") {
   journal ran;
   kestrel::timer_id second;
   bool postponed = false;
@@ -236,11 +222,8 @@ TEST_CASE(
   CHECK(wheel.empty());
 }
 
-TEST_CASE("A replacement need not have an executor of its own", "[postpone]") {
-  const at_start clock;
-  asio::io_context io;
+TEST_CASE_METHOD(one_wheel, "A replacement need not have an executor of its own", "[postpone]") {
   const auto strand = asio::make_strand(io);
-  manual_wheel wheel{io};
   int inside = 0;
   int outside = 0;
   const auto look = [&] { ++(strand.running_in_this_thread() ? inside : outside); };
@@ -255,20 +238,17 @@ TEST_CASE("A replacement need not have an executor of its own", "[postpone]") {
   CHECK(outside == 1);
 }
 
-TEST_CASE("Postponing many timers at random loses none and fires none early", "[postpone]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Postponing many timers at random loses none and fires none early",
+                 "[postpone]") {
   struct state {
     kestrel::timer_id id;
     manual_clock::time_point deadline;
     bool fired = false;
   };
   std::vector<state> timers(500);
-  std::uint64_t seed = 42;
+  std::mt19937_64 random(42);
   const auto random_delay = [&] {
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return manual_clock::duration(static_cast<std::int64_t>((seed >> 33) % 9'000'000'000));
+    return manual_clock::duration(static_cast<std::int64_t>(random() % 9'000'000'000));
   };
   int wrong = 0;
   for (state& s : timers) {
@@ -282,7 +262,7 @@ TEST_CASE("Postponing many timers at random loses none and fires none early", "[
   }
   for (int step = 0; step != 2000; ++step) {
     stall(io, tick);
-    state& s = timers[static_cast<std::size_t>(random_delay().count()) % timers.size()];
+    state& s = timers[random() % timers.size()];
     const auto delay = random_delay();
     if (wheel.postpone(s.id, delay)) {
       wrong += s.fired;

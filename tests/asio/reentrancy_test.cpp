@@ -53,10 +53,8 @@ TEMPLATE_TEST_CASE("A callback may use the wheel that calls it", "[reentrancy]",
   CHECK(nested == 0);
 }
 
-TEST_CASE("A callback that schedules itself at once gives way to other handlers", "[reentrancy]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callback that schedules itself at once gives way to other handlers",
+                 "[reentrancy]") {
   int ran = 0;
   bool stop = false;
   struct again {
@@ -77,11 +75,9 @@ TEST_CASE("A callback that schedules itself at once gives way to other handlers"
   CHECK(ran < 1000);
 }
 
-TEST_CASE("All timers of a batch may be cancelled by the first of them", "[reentrancy]") {
-  const at_start clock;
-  asio::io_context io;
+TEST_CASE_METHOD(one_wheel, "All timers of a batch may be cancelled by the first of them",
+                 "[reentrancy]") {
   const auto strand = asio::make_strand(io);
-  manual_wheel wheel{io};
   std::vector<kestrel::timer_id> ids;
   int ran = 0;
   std::size_t cancelled = 0;
@@ -101,10 +97,7 @@ TEST_CASE("All timers of a batch may be cancelled by the first of them", "[reent
   CHECK(out_of_work(io));
 }
 
-TEST_CASE("A callback may shut the wheel down", "[reentrancy]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callback may shut the wheel down", "[reentrancy]") {
   const bool periodic = GENERATE(false, true);
   bool refused = false;
   const auto f = [&] {
@@ -126,10 +119,7 @@ TEST_CASE("A callback may shut the wheel down", "[reentrancy]") {
   CHECK(out_of_work(io));
 }
 
-TEST_CASE("A callback may run the context itself", "[reentrancy]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A callback may run the context itself", "[reentrancy]") {
   journal ran;
   bool nested = false;
   wheel.schedule_after(10ms, [&] {

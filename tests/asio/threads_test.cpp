@@ -6,6 +6,7 @@
 #include <kestrel/timer_wheel.hpp>
 
 #include "manual_clock.hpp"
+#include "thread_sanitizer.hpp"
 
 #include <asio/bind_executor.hpp>
 #include <asio/executor_work_guard.hpp>
@@ -26,17 +27,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-#if defined(__SANITIZE_THREAD__)
-constexpr int scale = 2;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr int scale = 2;
-#else
-constexpr int scale = 1;
-#endif
-#else
-constexpr int scale = 1;
-#endif
+constexpr int scale = thread_sanitizer ? 2 : 1;
 
 /// Threads that call run() until told that no more will come.
 class runners {

@@ -11,19 +11,13 @@
 
 using namespace kestrel_tests;
 
-TEST_CASE("run() returns at once from a wheel that is empty", "[wakeups]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "run() returns at once from a wheel that is empty", "[wakeups]") {
   CHECK(io.run() == 0);
   CHECK(io.stopped());
   CHECK(wheel.stats().wakeups == 0);
 }
 
-TEST_CASE("run() returns when the last timer has run", "[wakeups]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "run() returns when the last timer has run", "[wakeups]") {
   int ran = 0;
   wheel.schedule_after(10ms, [&ran] { ++ran; });
   wheel.schedule_after(7s, [&ran] { ++ran; });
@@ -36,10 +30,8 @@ TEST_CASE("run() returns when the last timer has run", "[wakeups]") {
   CHECK(wheel.stats().wakeups <= 3);
 }
 
-TEST_CASE("run() returns when the last timer was cancelled before it began", "[wakeups]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "run() returns when the last timer was cancelled before it began",
+                 "[wakeups]") {
   std::vector<kestrel::timer_id> ids;
   for (int i = 1; i != 100; ++i)
     ids.push_back(wheel.schedule_after(i * 1s, [] {}));
@@ -49,10 +41,8 @@ TEST_CASE("run() returns when the last timer was cancelled before it began", "[w
   CHECK(wheel.stats().wakeups == 0);
 }
 
-TEST_CASE("A timer an hour away wakes the wheel a handful of times", "[wakeups]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A timer an hour away wakes the wheel a handful of times",
+                 "[wakeups]") {
   bool ran = false;
   wheel.schedule_after(1h, [&ran] { ran = true; });
   pass(io, 1h - 1ms, 100ms);
@@ -63,10 +53,7 @@ TEST_CASE("A timer an hour away wakes the wheel a handful of times", "[wakeups]"
   CHECK(wheel.stats().wakeups <= 4);
 }
 
-TEST_CASE("A wheel wakes once for each slot that has timers", "[wakeups]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "A wheel wakes once for each slot that has timers", "[wakeups]") {
   int ran = 0;
   for (int i = 0; i != 1000; ++i)
     wheel.schedule_after(100ms + (i % 10) * 200ms, [&ran] { ++ran; });
@@ -76,10 +63,9 @@ TEST_CASE("A wheel wakes once for each slot that has timers", "[wakeups]") {
   CHECK(wheel.stats().wakeups <= 14);
 }
 
-TEST_CASE("Resetting a timeout to later causes no wake before its old slot comes up", "[wakeups]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel,
+                 "Resetting a timeout to later causes no wake before its old slot comes up",
+                 "[wakeups]") {
   const auto id = wheel.schedule_after(4900ms, [] {});
   for (int i = 0; i != 489; ++i) {
     pass(io, 10ms);
@@ -93,10 +79,8 @@ TEST_CASE("Resetting a timeout to later causes no wake before its old slot comes
   CHECK(wheel.stats().wakeups <= 6);
 }
 
-TEST_CASE("Timers that were cancelled cause no wake-ups of their own", "[wakeups]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "Timers that were cancelled cause no wake-ups of their own",
+                 "[wakeups]") {
   wheel.schedule_after(1h, [] {});
   std::vector<kestrel::timer_id> ids;
   for (int i = 1; i != 500; ++i)
@@ -107,10 +91,7 @@ TEST_CASE("Timers that were cancelled cause no wake-ups of their own", "[wakeups
   CHECK(wheel.stats().wakeups <= 1); // of the one that was armed for the first of them
 }
 
-TEST_CASE("An idle wheel is on time for a short timer", "[wakeups]") {
-  const at_start clock;
-  asio::io_context io;
-  manual_wheel wheel{io};
+TEST_CASE_METHOD(one_wheel, "An idle wheel is on time for a short timer", "[wakeups]") {
   wheel.schedule_after(5h, [] {});
   stall(io, 1h + 3ms);
   bool ran = false;

@@ -3,7 +3,7 @@
 # Builds and runs one consumer in WORK_DIR, from nothing.
 #
 #   cmake -DCONSUMER=<name> -DKESTREL_SOURCE_DIR=... -DKESTREL_VERSION=... -DWORK_DIR=...
-#         -DGENERATOR=... -DCXX=... -DASIO_INCLUDE_DIR=... -P run.cmake
+#         -DGENERATOR=... -DCXX=... -DASIO_INCLUDE_DIR=... -DBOOST_DIR=... -P run.cmake
 
 cmake_minimum_required(VERSION 3.23...3.31)
 
@@ -52,6 +52,12 @@ elseif(CONSUMER STREQUAL "wheel_alone")
   build_and_run(in_tree wheel_alone ${without_asio} "-DKESTREL_SOURCE_DIR=${KESTREL_SOURCE_DIR}")
   install_to("${WORK_DIR}/prefix" ${without_asio})
   build_and_run(installed wheel_alone ${without_asio} "-DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix")
+
+elseif(CONSUMER STREQUAL "boost")
+  set(without_asio -DCMAKE_DISABLE_FIND_PACKAGE_asio=ON "-DBoost_DIR=${BOOST_DIR}")
+  build_and_run(in_tree boost ${without_asio} "-DKESTREL_SOURCE_DIR=${KESTREL_SOURCE_DIR}")
+  install_to("${WORK_DIR}/prefix" ${without_asio})
+  build_and_run(installed boost ${without_asio} "-DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix")
 
 elseif(CONSUMER STREQUAL "copied_folder")
   file(COPY "${KESTREL_SOURCE_DIR}/include/kestrel" DESTINATION "${WORK_DIR}/vendored")

@@ -14,6 +14,7 @@
 #include <deque>
 #include <memory>
 #include <new>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -30,6 +31,13 @@ std::vector<std::uint32_t> indices(const entry_chain& chain) {
   std::vector<std::uint32_t> found;
   for_each_entry(chain, [&](entry e) { found.push_back(e.index); });
   return found;
+}
+
+// Appends the indices from `first` to before `last`.
+void append(pool_type& pool, entry_chain& chain, std::uint32_t first, std::uint32_t last,
+            std::uint32_t generation = 0) {
+  for (std::uint32_t i = first; i != last; ++i)
+    pool.append(chain, {i, generation});
 }
 
 } // namespace
@@ -78,11 +86,11 @@ TEST_CASE("A walk announces what it will return, and nothing else", "[chain]") {
   pool_type pool(1, allocator(book));
   pool.reserve_entries(n);
   entry_chain chain;
-  for (std::uint32_t i = 0; i != n; ++i)
-    pool.append(chain, {i, 1});
+  append(pool, chain, 0, n, 1);
   std::vector<std::uint32_t> announced;
   entry_walk walk(chain);
   std::size_t wrong = 0;
+  walk.look_ahead([&](std::uint32_t index) { announced.push_back(index); });
   for (std::uint32_t i = 0; !walk.done(); ++i) {
     walk.pop(pool, [&](std::uint32_t index) {
       wrong += index > i ? 0u : 1u;
@@ -90,10 +98,9 @@ TEST_CASE("A walk announces what it will return, and nothing else", "[chain]") {
     });
   }
   CHECK(wrong == 0);
-  // All but the first chunk, each once.
-  std::vector<std::uint32_t> expected;
-  for (std::uint32_t i = entry_chunk::capacity; i < n; ++i)
-    expected.push_back(i);
+  // Each once.
+  std::vector<std::uint32_t> expected(n);
+  std::iota(expected.begin(), expected.end(), 0u);
   CHECK(announced == expected);
 }
 
@@ -104,8 +111,7 @@ TEST_CASE("Releasing a chain gives back all its chunks", "[chain]") {
   const std::size_t allocations = book.allocations;
   for (std::uint32_t round = 0; round != 100; ++round) {
     entry_chain chain;
-    for (std::uint32_t i = 0; i != 200; ++i)
-      pool.append(chain, {i, round});
+    append(pool, chain, 0, 200, round);
     pool.release(chain);
     CHECK(chain.size == 0);
     CHECK(chain.tail == nullptr);
@@ -209,8 +215,7 @@ TEST_CASE("A pool that cannot grow stays as it was", "[chain]") {
     pool_type pool(4, allocator(book));
     pool.reserve_entries(10);
     entry_chain chain;
-    for (std::uint32_t i = 0; i != 10; ++i)
-      pool.append(chain, {i, 0});
+    append(pool, chain, 0, 10);
     book.until_failure = 0;
     CHECK_THROWS_AS(pool.reserve_entries(1'000'000), std::bad_alloc);
     CHECK(indices(chain).size() == 10);
@@ -219,8 +224,7 @@ TEST_CASE("A pool that cannot grow stays as it was", "[chain]") {
     CHECK(indices(chain).size() == 10);
     book.until_failure = kestrel_tests::ledger::no_failure;
     pool.reserve_entries(1'000);
-    for (std::uint32_t i = 10; i != 1'000; ++i)
-      pool.append(chain, {i, 0});
+    append(pool, chain, 10, 1'000);
     CHECK(indices(chain).back() == 999);
   }
   CHECK(book.live == 0);
@@ -232,14 +236,12 @@ TEST_CASE("A moved pool takes its chunks along", "[chain]") {
     pool_type from(4, allocator(book));
     from.reserve_entries(50);
     entry_chain chain;
-    for (std::uint32_t i = 0; i != 50; ++i)
-      from.append(chain, {i, 0});
+    append(from, chain, 0, 50);
     pool_type to(std::move(from));
     CHECK(indices(chain).size() == 50);
     to.release(chain);
     to.reserve_entries(200);
-    for (std::uint32_t i = 0; i != 200; ++i)
-      to.append(chain, {i, 0});
+    append(to, chain, 0, 200);
     CHECK(indices(chain).back() == 199);
   }
   CHECK(book.live == 0);

@@ -34,7 +34,7 @@ using arena = kestrel::slot_arena<test_record, Payload>;
 // Releases a slot the way an owner does: the id first, then the payload, then the slot.
 template <class Arena>
 void release(Arena& a, std::uint32_t index) {
-  a.invalidate(index);
+  a.invalidate(a.record(index));
   a.destroy_payload(index);
   a.reclaim(index);
 }
@@ -86,7 +86,7 @@ TEST_CASE("An id is stale as soon as its slot is invalidated, before it is recla
   string_arena a;
   const std::uint32_t index = a.allocate("payload");
   const timer_id id = a.id_of(index);
-  a.invalidate(index);
+  a.invalidate(a.record(index));
   CHECK(a.find(id) == nullptr);
   CHECK(a.size() == 0);
   CHECK(a.payload(index) == "payload"); // until it is destroyed

@@ -132,3 +132,10 @@ TEST_CASE("Ids are keys of the unordered containers", "[timer_id]") {
   CHECK(ids.count({5, 3}) == 1);
   CHECK(ids.count({5, 4}) == 0);
 }
+
+#if defined(__cpp_lib_format)
+TEST_CASE("An id is formatted as it is printed", "[id]") {
+  CHECK(std::format("{}", kestrel::timer_id(3, 5)) == "3.5");
+  CHECK(std::format(L"{}", kestrel::timer_id(3, 5)) == L"3.5");
+}
+#endif

@@ -9,8 +9,8 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <optional>
+#include <random>
 #include <utility>
 #include <vector>
 
@@ -119,19 +119,15 @@ TEST_CASE("A wheel at the very end of time still fires and cancels", "[wheel][lo
 TEST_CASE("The next expiry is after now and never too late, after any history", "[wheel][long]") {
   kestrel::wheel<int> wheel;
   std::vector<std::pair<kestrel::timer_id, tick>> pending;
-  std::uint64_t state = 1;
-  const auto random = [&](std::uint64_t below) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (state >> 33) % below;
-  };
+  std::mt19937_64 random;
   std::size_t wrong = 0;
   for (int i = 0; i != 20'000; ++i) {
-    const tick delay = random(3) == 0 ? random(40'000) + 1 : random(300) + 1;
-    if (random(3) != 0 || pending.empty()) {
+    const tick delay = random() % 3 == 0 ? random() % 40'000 + 1 : random() % 300 + 1;
+    if (random() % 3 != 0 || pending.empty()) {
       pending.emplace_back(wheel.insert(delay, i), wheel.now() + delay);
     } else {
-      const std::size_t chosen = random(pending.size());
-      if (random(2) == 0) {
+      const std::size_t chosen = random() % pending.size();
+      if (random() % 2 == 0) {
         wheel.cancel(pending[chosen].first);
         pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(chosen));
       } else {
@@ -139,8 +135,8 @@ TEST_CASE("The next expiry is after now and never too late, after any history", 
         pending[chosen].second = wheel.now() + delay;
       }
     }
-    if (pending.size() > 40 || random(10) == 0)
-      fired_in(wheel, random(2'000));
+    if (pending.size() > 40 || random() % 10 == 0)
+      fired_in(wheel, random() % 2'000);
     std::erase_if(pending, [&](const auto& p) { return p.second <= wheel.now(); });
     const std::optional<tick> next = wheel.next_expiry();
     wrong += next.has_value() == !pending.empty() ? 0u : 1u;

@@ -8,8 +8,8 @@
 #include <catch.hpp>
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
+#include <random>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -20,34 +20,45 @@ namespace {
 
 using counting_wheel = kestrel::wheel<int, kestrel::static_geometry<>, ledger_allocator<int>>;
 
-struct random_numbers {
-  std::uint64_t state = 1;
-  std::uint64_t below(std::uint64_t n) {
-    state = state * 6364136223846793005u + 1442695040888963407u;
-    return (state >> 33) % n;
-  }
-};
-
 // Schedules, cancels, postpones both ways, fires and schedules from callbacks, with `n` timers or a
 // few less pending all the time.
 void storm(counting_wheel& wheel, std::size_t n, int rounds) {
-  random_numbers random;
+  std::mt19937_64 random;
   std::vector<kestrel::timer_id> ids(n);
-  const auto delay = [&] { return 1 + random.below(random.below(2) == 0 ? 400 : 20'000); };
+  const auto delay = [&] {
+    const tick longest = random() % 2 == 0 ? 400 : 20'000;
+    return 1 + random() % longest;
+  };
   for (int round = 0; round != rounds; ++round) {
     for (kestrel::timer_id& id : ids) {
       if (wheel.get(id) == nullptr && wheel.size() < n)
         id = wheel.insert(delay(), 0);
-      else if (random.below(4) == 0)
+      else if (random() % 4 == 0)
         wheel.cancel(id);
       else
         wheel.postpone(id, delay());
     }
-    wheel.advance(random.below(200), [&](kestrel::timer_id, int again) {
+    wheel.advance(random() % 200, [&](kestrel::timer_id, int again) {
       if (again < 3 && wheel.size() < n)
         wheel.insert(delay(), again + 1);
     });
   }
+}
+
+// Schedules `n` timers for one tick, and moves each away from it and back, which leaves as many
+// stale entries as there can be.
+std::vector<kestrel::timer_id> insert_and_stir(counting_wheel& wheel, std::size_t n, tick due,
+                                               int rounds) {
+  std::vector<kestrel::timer_id> ids;
+  for (std::size_t i = 0; i != n; ++i)
+    ids.push_back(wheel.insert_at(due, 0));
+  for (int round = 0; round != rounds; ++round) {
+    for (const kestrel::timer_id id : ids) {
+      wheel.postpone_at(id, due + 1);
+      wheel.postpone_at(id, due);
+    }
+  }
+  return ids;
 }
 
 } // namespace
@@ -71,16 +82,7 @@ TEST_CASE("After reserve(n), n timers of one slot never allocate", "[wheel][memo
   wheel.reserve(n);
   const std::size_t allocations = book.allocations;
   for (int round = 0; round != 20; ++round) {
-    const tick due = wheel.now() + 300;
-    std::vector<kestrel::timer_id> ids;
-    for (std::size_t i = 0; i != n; ++i)
-      ids.push_back(wheel.insert_at(due, 0));
-    for (int i = 0; i != 5; ++i) {
-      for (const kestrel::timer_id id : ids) {
-        wheel.postpone_at(id, due + 1);
-        wheel.postpone_at(id, due);
-      }
-    }
+    insert_and_stir(wheel, n, wheel.now() + 300, 5);
     wheel.advance(150, [](kestrel::timer_id, int) {});
     CHECK(wheel.size() == n);
     wheel.advance(150, [](kestrel::timer_id, int) {});
@@ -96,28 +98,14 @@ TEST_CASE("After reserve(n), callbacks that cancel and replace all others do not
   counting_wheel wheel({}, 0, ledger_allocator<int>(book));
   wheel.reserve(n);
   const std::size_t allocations = book.allocations;
-  std::vector<kestrel::timer_id> ids;
-  // Each timer moves away from the tick and back, which leaves as many stale entries as there can
-  // be.
-  const auto fill = [&](std::size_t count, tick due) {
-    ids.clear();
-    for (std::size_t i = 0; i != count; ++i)
-      ids.push_back(wheel.insert_at(due, 0));
-    for (int round = 0; round != 2; ++round) {
-      for (const kestrel::timer_id id : ids) {
-        wheel.postpone_at(id, due + 1);
-        wheel.postpone_at(id, due);
-      }
-    }
-  };
-  fill(n, 300);
+  const std::vector<kestrel::timer_id> ids = insert_and_stir(wheel, n, 300, 2);
   int fired = 0;
   wheel.advance(300, [&](kestrel::timer_id, int) {
     if (fired++ != 0)
       return;
     for (const kestrel::timer_id id : ids)
       wheel.cancel(id);
-    fill(n, 400);
+    insert_and_stir(wheel, n, 400, 2);
   });
   CHECK(fired == 1);
   CHECK(wheel.size() == n);

@@ -1,20 +1,80 @@
 // SPDX-License-Identifier: MIT
 //
-// The one header that includes Asio and knows its versions. The rest of Kestrel says `net`.
-// Needs Asio 1.22.1 or newer.
+// The one header that includes Asio and knows its versions: standalone Asio 1.22.1 or newer, or,
+// where KESTREL_USE_BOOST_ASIO is defined, Boost.Asio 1.81 or newer. The rest of Kestrel says
+// `net`, and uses nothing that Asio has deprecated (it compiles with ASIO_NO_DEPRECATED).
 
 #ifndef KESTREL_DETAIL_ASIO_HPP
 #define KESTREL_DETAIL_ASIO_HPP
 
 #include <kestrel/version.hpp>
 
+#include <type_traits>
+
+#if defined(KESTREL_USE_BOOST_ASIO)
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/bind_allocator.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/execution.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/system_executor.hpp>
+#include <boost/asio/version.hpp>
+#include <boost/system/error_code.hpp>
+#include <boost/system/system_error.hpp>
+#include <boost/version.hpp>
+
+#if BOOST_VERSION < 108100
+#error "Kestrel needs Boost 1.81 or newer"
+#endif
+
+#if defined(BOOST_ASIO_HAS_CO_AWAIT)
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#define KESTREL_HAS_CO_AWAIT 1
+#endif
+
+#if __has_include(<boost/asio/associated_immediate_executor.hpp>)
+#include <boost/asio/associated_immediate_executor.hpp>
+#include <boost/asio/bind_immediate_executor.hpp>
+#include <boost/asio/dispatch.hpp>
+#define KESTREL_HAS_IMMEDIATE_EXECUTOR 1
+#endif
+
+#else
+
 #include <asio/any_io_executor.hpp>
 #include <asio/associated_allocator.hpp>
+#include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
+#include <asio/async_result.hpp>
 #include <asio/basic_waitable_timer.hpp>
+#include <asio/bind_allocator.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/bind_executor.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/cancellation_type.hpp>
+#include <asio/error.hpp>
 #include <asio/error_code.hpp>
+#include <asio/execution.hpp>
 #include <asio/execution_context.hpp>
 #include <asio/post.hpp>
+#include <asio/prefer.hpp>
+#include <asio/query.hpp>
+#include <asio/system_error.hpp>
+#include <asio/system_executor.hpp>
 #include <asio/version.hpp>
 
 #if ASIO_VERSION < 102201
@@ -27,9 +87,28 @@
 #define KESTREL_HAS_CO_AWAIT 1
 #endif
 
+#if __has_include(<asio/associated_immediate_executor.hpp>)
+#include <asio/associated_immediate_executor.hpp>
+#include <asio/bind_immediate_executor.hpp>
+#include <asio/dispatch.hpp>
+#define KESTREL_HAS_IMMEDIATE_EXECUTOR 1
+#endif
+
+#endif // defined(KESTREL_USE_BOOST_ASIO)
+
 KESTREL_BEGIN_NAMESPACE
 
+#if defined(KESTREL_USE_BOOST_ASIO)
+/// Boost.Asio under the names of standalone Asio, which has these two in its own namespace. What a
+/// `std::error_code` says, those of `errc` among them, survives the way through the one of Boost.
+namespace net {
+using namespace ::boost::asio;
+using ::boost::system::error_code;
+using ::boost::system::system_error;
+} // namespace net
+#else
 namespace net = ::asio;
+#endif
 
 namespace detail {
 
@@ -48,6 +127,53 @@ struct no_executor {};
 template <class F>
 inline constexpr bool has_own_executor =
     !std::is_same_v<typename net::associated_executor<F, no_executor>::type, no_executor>;
+
+/// Stands for none in questions about associated cancellation slots.
+struct no_slot {};
+
+/// Whether F brings a cancellation slot, as the result of `bind_cancellation_slot` does.
+template <class F>
+inline constexpr bool has_cancellation_slot =
+    !std::is_same_v<typename net::associated_cancellation_slot<F, no_slot>::type, no_slot>;
+
+/// Whether F says where it runs when an operation ends at once, as the result of
+/// `bind_immediate_executor` does.
+#if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
+template <class F>
+inline constexpr bool has_immediate_executor =
+    !std::is_same_v<typename net::associated_immediate_executor<F, net::any_io_executor>::type,
+                    net::any_io_executor>;
+#else
+template <class F>
+inline constexpr bool has_immediate_executor = false;
+#endif
+
+/// Whether moving an F throws nothing. Asio's binders do not say so, but throw only what the
+/// callable in them throws.
+template <class F>
+inline constexpr bool moves_without_throwing = std::is_nothrow_move_constructible_v<F>;
+
+template <class F, class T>
+inline constexpr bool moves_without_throwing<net::executor_binder<F, T>> =
+    moves_without_throwing<F>;
+
+template <class F, class T>
+inline constexpr bool moves_without_throwing<net::allocator_binder<F, T>> =
+    moves_without_throwing<F>;
+
+template <class F, class T>
+inline constexpr bool moves_without_throwing<net::cancellation_slot_binder<F, T>> =
+    moves_without_throwing<F>;
+
+#if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
+template <class F, class T>
+inline constexpr bool moves_without_throwing<net::immediate_executor_binder<F, T>> =
+    moves_without_throwing<F>;
+#endif
+
+/// The completion token of an operation that is given none; void if it must be given one.
+template <class Executor>
+using default_token = typename net::default_completion_token<Executor>::type;
 
 } // namespace detail
 

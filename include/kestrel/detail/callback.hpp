@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
-// callback: a move-only holder for what a timer calls. Callables with an executor of their own and
-// those that return a coroutine are told apart when they are stored, not when they are called.
-// Moving one never throws and runs none of the callable's code.
+// callback: a move-only holder for what a timer calls. Callables with an executor or a cancellation
+// slot of their own and those that return a coroutine are told apart when they are stored, not when
+// they are called. Moving one never throws and runs none of the callable's code.
 
 #ifndef KESTREL_DETAIL_CALLBACK_HPP
 #define KESTREL_DETAIL_CALLBACK_HPP
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/handler_memory.hpp>
+#include <kestrel/detail/timer_host.hpp>
+#include <kestrel/detail/timer_link.hpp>
 #include <kestrel/error.hpp>
+#include <kestrel/missed_periods.hpp>
 #include <kestrel/timer_id.hpp>
 
 #include <cstddef>
@@ -19,6 +22,7 @@
 #include <memory>
 #include <new>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -29,6 +33,9 @@ struct firing {
   timer_id id;
   std::uint64_t missed;
 };
+
+/// Trivially copyable callables up to this size are kept in the wheel itself.
+inline constexpr std::size_t inline_callback_size = 32;
 
 template <class F>
 inline constexpr bool is_timer_callback =
@@ -54,7 +61,8 @@ bool is_empty_callback(const F& f) noexcept {
     return false;
 }
 
-// ---- How a callable is kept
+// ---- How a callable is kept. Always by bytes that may be copied to another place: moving a timer
+// runs none of the callable's code, and `destroy` is called for the last copy only.
 
 template <class F>
 class kept_inline {
@@ -68,99 +76,134 @@ private:
   F f_;
 };
 
-/// Apart, so that the wheel, which moves callables under its lock, moves a pointer: a callable's
-/// own moves and destructor run where nothing is locked. In a block of the wheel, or in memory of
-/// the callable's associated allocator if it has one.
+/// In a block of the wheel, or in memory of the callable's associated allocator if it has one.
 template <class F>
 class kept_apart {
+  struct node {
+    template <class G>
+    node(const std::shared_ptr<callable_memory>& m, G&& f)
+        : memory(m), target(std::forward<G>(f)) {}
+
+    std::shared_ptr<callable_memory> memory; // a callable's destructor may end the wheel
+    F target;
+    [[no_unique_address]] link_of<F, timer_link> link;
+  };
+
   using associated = typename net::associated_allocator<F>::type;
   static constexpr bool in_block = std::is_same_v<associated, std::allocator<void>> &&
-                                   sizeof(F) <= callable_memory::block_size &&
-                                   alignof(F) <= alignof(std::max_align_t);
-  using allocator_type = typename std::allocator_traits<associated>::template rebind_alloc<F>;
+                                   sizeof(node) <= callable_memory::block_size &&
+                                   alignof(node) <= alignof(std::max_align_t);
+  using allocator_type = typename std::allocator_traits<associated>::template rebind_alloc<node>;
   using traits = std::allocator_traits<allocator_type>;
 
 public:
   template <class G>
-  kept_apart(const std::shared_ptr<callable_memory>& memory, G&& f) : memory_(memory) {
+  kept_apart(const std::shared_ptr<callable_memory>& memory, G&& f) {
     allocator_type allocator(net::get_associated_allocator(f));
-    f_ = allocate(allocator);
+    node_ = allocate(memory.get(), allocator);
     struct give_back {
       ~give_back() {
-        if (allocator != nullptr)
-          owner.deallocate(*allocator);
+        if (target != nullptr)
+          deallocate(memory, allocator, target);
       }
-      kept_apart& owner;
-      allocator_type* allocator;
-    } guard{*this, &allocator};
-    ::new (static_cast<void*>(f_)) F(std::forward<G>(f));
-    guard.allocator = nullptr;
+      callable_memory* memory;
+      allocator_type& allocator;
+      node* target;
+    } guard{memory.get(), allocator, node_};
+    ::new (static_cast<void*>(node_)) node(memory, std::forward<G>(f));
+    guard.target = nullptr;
   }
 
-  kept_apart(kept_apart&& other) noexcept
-      : memory_(std::move(other.memory_)), f_{std::exchange(other.f_, nullptr)} {}
+  F& target() noexcept { return node_->target; }
+  auto& link() noexcept { return node_->link; }
 
-  ~kept_apart() {
-    if (f_ == nullptr)
-      return;
-    allocator_type allocator(net::get_associated_allocator(*f_));
-    f_->~F();
-    deallocate(allocator);
+  void destroy() noexcept {
+    allocator_type allocator(net::get_associated_allocator(node_->target));
+    free(allocator);
   }
 
-  F& target() noexcept { return *f_; }
+  /// Takes the callable out of its memory, which is freed.
+  F take() noexcept requires moves_without_throwing<F> {
+    allocator_type allocator(net::get_associated_allocator(node_->target));
+    F target(std::move(node_->target));
+    free(allocator);
+    return target;
+  }
 
 private:
-  F* allocate([[maybe_unused]] allocator_type& allocator) {
-    if constexpr (in_block)
-      return static_cast<F*>(memory_->allocate(sizeof(F)));
-    else
-      return traits::allocate(allocator, 1);
+  static node* allocate([[maybe_unused]] callable_memory* memory, allocator_type& allocator) {
+    if constexpr (in_block) {
+      if (memory != nullptr)
+        return static_cast<node*>(memory->allocate(sizeof(node)));
+    }
+    return traits::allocate(allocator, 1);
   }
 
-  void deallocate([[maybe_unused]] allocator_type& allocator) noexcept {
-    if constexpr (in_block)
-      memory_->deallocate(f_, sizeof(F));
-    else
-      traits::deallocate(allocator, f_, 1);
+  static void deallocate([[maybe_unused]] callable_memory* memory, allocator_type& allocator,
+                         node* n) noexcept {
+    if constexpr (in_block) {
+      if (memory != nullptr)
+        return memory->deallocate(n, sizeof(node));
+    }
+    traits::deallocate(allocator, n, 1);
   }
 
-  std::shared_ptr<callable_memory> memory_; // a callable's destructor may end the wheel
-  F* f_ = nullptr;
+  void free(allocator_type& allocator) noexcept {
+    const std::shared_ptr<callable_memory> memory(std::move(node_->memory));
+    node_->~node();
+    deallocate(memory.get(), allocator, node_);
+  }
+
+  node* node_;
 };
 
-/// A coroutine refers to the callable that made it, possibly longer than the timer lives.
+/// What a coroutine refers to: the callable that made it, possibly longer than the timer lives.
+template <class F>
+struct coroutine_maker {
+  template <class G>
+  explicit coroutine_maker(G&& f) : target(std::forward<G>(f)) {}
+
+  F target;
+  [[no_unique_address]] link_of<F, coroutine_link> link;
+};
+
 template <class F>
 class kept_shared {
+  using maker = coroutine_maker<F>;
+
 public:
   template <class G>
-  kept_shared(const std::shared_ptr<callable_memory>&, G&& f)
-      : f_(std::make_shared<F>(std::forward<G>(f))) {}
+  kept_shared(const std::shared_ptr<callable_memory>& memory, G&& f)
+      : apart_(memory,
+               std::allocate_shared<maker>(net::get_associated_allocator(f), std::forward<G>(f))) {}
 
-  F& target() noexcept { return *f_; }
-  const std::shared_ptr<F>& share() const noexcept { return f_; }
+  F& target() noexcept { return apart_.target()->target; }
+  auto& link() noexcept { return apart_.target()->link; }
+  void destroy() noexcept { apart_.destroy(); }
+
+  const std::shared_ptr<maker>& share() noexcept { return apart_.target(); }
+  std::shared_ptr<maker> take() noexcept { return apart_.take(); }
 
 private:
-  std::shared_ptr<F> f_;
+  kept_apart<std::shared_ptr<maker>> apart_;
 };
 
 // ---- The holder
 
-/// `Engine` gives `get_executor()` and `send(executor, id, lock)`; `lock_type` is its lock.
-template <class Engine, class Lock, std::size_t InlineSize>
 class callback {
-  static_assert(InlineSize >= sizeof(std::shared_ptr<void>) + sizeof(void*));
-
   struct operations {
-    void (*invoke)(void* storage, Engine&, firing);
-    void (*send)(void* storage, Engine&, timer_id, Lock&); // null: runs on the engine's executor
-    void (*relocate)(void* from, void* to) noexcept;       // null: by copying the bytes
-    void (*destroy)(void* storage) noexcept;               // null: nothing to do
+    void (*invoke)(void* storage, timer_host&, firing);
+    void (*consume)(void* storage, timer_host&, firing);  // the same for the last time
+    void (*send)(void* storage, unlockable&, delivery&&); // null: it has no executor of its own
+    void (*destroy)(void* storage) noexcept;              // null: nothing to do
+    timer_link* (*connect)(void* storage, timer_host&, timer_id); // null: it has no slot
+    timer_link* (*link)(void* storage) noexcept;                  // the same
   };
 
 public:
   callback() = default;
 
+  /// `memory` may be null: then what does not fit in here goes to the heap.
   template <class F>
   callback(const std::shared_ptr<callable_memory>& memory, F&& f) {
     using target = std::decay_t<F>;
@@ -170,8 +213,8 @@ public:
       throw_error(errc::invalid_callback);
     if constexpr (returns_awaitable<target>())
       keep<kept_shared<target>>(memory, std::forward<F>(f));
-    else if constexpr (sizeof(target) <= InlineSize && alignof(target) <= alignment &&
-                       std::is_trivially_copyable_v<target>)
+    else if constexpr (sizeof(target) <= inline_callback_size && alignof(target) <= alignment &&
+                       std::is_trivially_copyable_v<target> && !has_cancellation_slot<target>)
       keep<kept_inline<target>>(memory, std::forward<F>(f));
     else
       keep<kept_apart<target>>(memory, std::forward<F>(f));
@@ -198,12 +241,34 @@ public:
 
   [[nodiscard]] bool has_own_executor() const noexcept { return operations_->send != nullptr; }
 
-  void operator()(Engine& engine, firing which) { operations_->invoke(storage_, engine, which); }
+  void operator()(timer_host& host, firing which) { operations_->invoke(storage_, host, which); }
 
-  /// Has `engine.send` called with the callable's own executor.
-  void send(Engine& engine, timer_id id, Lock& lock) {
-    operations_->send(storage_, engine, id, lock);
+  /// For the last time. Memory that the callable was in is freed before it is called, unless moving
+  /// it may throw.
+  void consume(timer_host& host, firing which) {
+    std::exchange(operations_, nullptr)->consume(storage_, host, which);
   }
+
+  // ---- The callable's cancellation slot
+
+  /// Has the slot, if there is one, cancel the timer `id`, which has not this callback yet.
+  timer_link* connect(timer_host& host, timer_id id = {}) {
+    return operations_->connect != nullptr ? operations_->connect(storage_, host, id) : nullptr;
+  }
+
+  /// The slot leads to the timer no longer. Under the lock, unless the timer was never there.
+  void disconnect() noexcept {
+    if (timer_link* l = link())
+      l->cut();
+  }
+
+  [[nodiscard]] timer_link* link() noexcept {
+    return operations_ != nullptr && operations_->link != nullptr ? operations_->link(storage_)
+                                                                  : nullptr;
+  }
+
+  /// Posts `d` to the callable's own executor, after it has released `lock`.
+  void send(unlockable& lock, delivery&& d) { operations_->send(storage_, lock, std::move(d)); }
 
   friend void swap(callback& a, callback& b) noexcept {
     callback c(std::move(a));
@@ -222,18 +287,16 @@ private:
 
   template <class Kept, class F>
   void keep(const std::shared_ptr<callable_memory>& memory, F&& f) {
+    static_assert(std::is_trivially_copyable_v<Kept>);
     ::new (static_cast<void*>(storage_)) Kept(memory, std::forward<F>(f));
+    std::memset(storage_ + sizeof(Kept), 0, inline_callback_size - sizeof(Kept));
     operations_ = &operations_of<Kept>;
   }
 
   void take(callback& other) noexcept {
     operations_ = std::exchange(other.operations_, nullptr);
-    if (operations_ == nullptr)
-      return;
-    if (operations_->relocate == nullptr)
-      std::memcpy(storage_, other.storage_, InlineSize);
-    else
-      operations_->relocate(other.storage_, storage_);
+    if (operations_ != nullptr)
+      std::memcpy(storage_, other.storage_, inline_callback_size);
   }
 
   void reset() noexcept {
@@ -248,56 +311,153 @@ private:
   }
 
   template <class Kept>
-  static auto own_executor(Kept& kept, Engine& engine) noexcept {
-    return net::get_associated_executor(kept.target(), engine.get_executor());
+  static void invoke(void* storage, [[maybe_unused]] timer_host& host, firing which) {
+    Kept& k = kept<Kept>(storage);
+#if defined(KESTREL_HAS_CO_AWAIT)
+    if constexpr (requires { k.share(); }) {
+      spawn(k.share(), host, which);
+      return;
+    }
+#endif
+    static_cast<void>(fire(k.target(), which));
   }
 
   template <class Kept>
-  static void invoke(void* storage, [[maybe_unused]] Engine& engine, firing which) {
+  static void consume(void* storage, [[maybe_unused]] timer_host& host, firing which) {
     Kept& k = kept<Kept>(storage);
     if constexpr (requires { k.share(); }) {
 #if defined(KESTREL_HAS_CO_AWAIT)
-      net::co_spawn(
-          own_executor(k, engine), [f = k.share(), which] { return fire(*f, which); },
-          [](std::exception_ptr failure) {
-            if (failure)
-              std::rethrow_exception(failure);
-          });
+      spawn(k.take(), host, which);
 #endif
+    } else if constexpr (requires { k.take(); }) {
+      auto target = k.take();
+      static_cast<void>(fire(target, which));
+    } else if constexpr (requires { k.destroy(); }) {
+      struct at_end {
+        ~at_end() { kept.destroy(); }
+        Kept& kept;
+      } const guard{k};
+      static_cast<void>(fire(k.target(), which));
     } else {
       static_cast<void>(fire(k.target(), which));
     }
   }
 
-  template <class Kept>
-  static void send_to_own(void* storage, Engine& engine, timer_id id, Lock& lock) {
-    engine.send(own_executor(kept<Kept>(storage), engine), id, lock);
+#if defined(KESTREL_HAS_CO_AWAIT)
+  template <class Executor>
+  static Executor executor_of_type(const net::any_io_executor& executor) {
+    if (executor.target_type() != typeid(Executor))
+      throw_error(errc::invalid_callback); // the coroutine is for another kind of executor
+    return *executor.template target<Executor>();
   }
 
+  template <class F>
+  static void spawn(const std::shared_ptr<coroutine_maker<F>>& maker, timer_host& host,
+                    firing which) {
+    using awaitable = std::remove_cvref_t<decltype(fire(maker->target, which))>;
+    if constexpr (detail::has_own_executor<F>)
+      spawn_on(net::get_associated_executor(maker->target), maker, which);
+    else if constexpr (std::is_same_v<typename awaitable::executor_type, net::any_io_executor>)
+      spawn_on(host.any_executor(), maker, which);
+    else
+      spawn_on(executor_of_type<typename awaitable::executor_type>(host.any_executor()), maker,
+               which);
+  }
+
+  template <class Executor, class F>
+  static void spawn_on(const Executor& executor, const std::shared_ptr<coroutine_maker<F>>& maker,
+                       firing which) {
+    const auto rethrow = [](std::exception_ptr failure) {
+      if (failure)
+        std::rethrow_exception(failure);
+    };
+    if constexpr (has_cancellation_slot<F>) {
+      if (coroutine_link* const link = maker->link.get()) {
+        const std::shared_ptr<net::cancellation_signal> signal = link->make_signal();
+        net::co_spawn(
+            executor, [maker, signal, which] { return fire(maker->target, which); },
+            net::bind_cancellation_slot(signal->slot(), rethrow));
+        return;
+      }
+    }
+    net::co_spawn(
+        executor, [maker, which] { return fire(maker->target, which); }, rethrow);
+  }
+#endif
+
   template <class Kept>
-  static void relocate(void* from, void* to) noexcept {
-    ::new (to) Kept(std::move(kept<Kept>(from)));
-    kept<Kept>(from).~Kept();
+  static void send_to_own(void* storage, unlockable& lock, delivery&& d) {
+    const auto own = net::get_associated_executor(kept<Kept>(storage).target());
+    lock.unlock();
+    net::post(own, std::move(d));
   }
 
   template <class Kept>
   static void destroy(void* storage) noexcept {
-    kept<Kept>(storage).~Kept();
+    Kept& k = kept<Kept>(storage);
+    if constexpr (requires { k.link().get(); }) {
+      if (timer_link* l = k.link().get())
+        l->cut();
+    }
+    k.destroy();
+  }
+
+  template <class Kept>
+  static timer_link* connect_slot(void* storage, timer_host& host, timer_id id) {
+    Kept& k = kept<Kept>(storage);
+    return k.link().connect(k.target(), host, id);
+  }
+
+  template <class Kept>
+  static timer_link* link_in(void* storage) noexcept {
+    return kept<Kept>(storage).link().get();
   }
 
   template <class Kept>
   static constexpr operations make_operations() noexcept {
     using target = std::remove_reference_t<decltype(std::declval<Kept&>().target())>;
-    return {&invoke<Kept>, detail::has_own_executor<target> ? &send_to_own<Kept> : nullptr,
-            std::is_trivially_copyable_v<Kept> ? nullptr : &relocate<Kept>,
-            std::is_trivially_destructible_v<Kept> ? nullptr : &destroy<Kept>};
+    operations o{&invoke<Kept>, &consume<Kept>, nullptr, nullptr, nullptr, nullptr};
+    if constexpr (detail::has_own_executor<target>)
+      o.send = &send_to_own<Kept>;
+    if constexpr (requires(Kept & k) { k.destroy(); })
+      o.destroy = &destroy<Kept>;
+    if constexpr (has_cancellation_slot<target>) {
+      o.connect = &connect_slot<Kept>;
+      o.link = &link_in<Kept>;
+    }
+    return o;
   }
 
   template <class Kept>
   static constexpr operations operations_of = make_operations<Kept>();
 
-  alignas(alignment) std::byte storage_[InlineSize];
+  alignas(alignment)
+      std::byte storage_[inline_callback_size]; // all of it initialised, as it is moved as a whole
   const operations* operations_ = nullptr;
+};
+
+/// The callback that the timer `id` is to have from now on.
+template <class F>
+callback replacement(timer_host& host, timer_id id, F&& f) {
+  callback made(host.memory_of_callables(), std::forward<F>(f));
+  if constexpr (has_cancellation_slot<std::decay_t<F>>)
+    made.connect(host, id);
+  return made;
+}
+
+// ---- What a wheel is asked to do, with its callbacks
+
+struct timer_spec {
+  callback action;
+  std::int64_t delay;    // nanoseconds from the moment it is scheduled
+  std::int64_t interval; // nanoseconds; 0 for a timer that fires once
+  missed_periods policy;
+};
+
+struct postponement {
+  timer_id id;
+  std::int64_t delay; // nanoseconds from the moment it is postponed
+  callback action;    // empty to keep the one there is
 };
 
 } // namespace detail

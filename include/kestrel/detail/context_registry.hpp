@@ -25,7 +25,7 @@ public:
   virtual void on_context_shutdown() noexcept = 0;
 
 protected:
-  ~registered() = default;
+  virtual ~registered() = default;
 
 private:
   friend class context_registry;

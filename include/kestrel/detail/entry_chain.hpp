@@ -37,10 +37,11 @@ struct alignas(64) entry_chunk {
 };
 
 /// A circular list of chunks known by its last one, so that both ends are a step away. All chunks
-/// but the last are full, hence the fill of the last one follows from the number of entries.
+/// but the last are full.
 struct entry_chain {
   entry_chunk* tail = nullptr;
   std::uint32_t size = 0;
+  std::uint32_t room = 0; // for more entries, in the last chunk
 };
 
 /// Calls `f` for `count` entries, from `position` in `chunk` on.
@@ -61,21 +62,33 @@ void for_each_entry(const entry_chain& chain, F&& f) {
     for_each_entry(chain.tail->next, 0, chain.size, f);
 }
 
-/// While one chunk is read, the records that the next one names, and the line of the one after
-/// that, are on their way. `left` is how many entries follow this chunk.
-template <class Prefetch>
-void prefetch_next(const entry_chunk& chunk, std::uint32_t left, Prefetch&& prefetch) noexcept {
-  if (left == 0)
-    return;
-  const entry_chunk& next = *chunk.next;
-  const std::uint32_t count = std::min(left, entry_chunk::capacity);
-  for (std::uint32_t i = 0; i != count; ++i)
-    prefetch(next.entries[i].index);
-  if (left > count) {
-    prefetch_line(next.next);
-    prefetch_line(next.next->entries + entry_chunk::capacity - 1);
+/// Goes through a chain ahead of who reads it, a chunk per step, and asks the memory for what the
+/// entries name.
+class read_ahead {
+public:
+  read_ahead() = default;
+
+  /// Of the first `count` entries from the start of `chunk` on.
+  read_ahead(const entry_chunk* chunk, std::uint32_t count) noexcept
+      : chunk_{chunk}, left_{count} {}
+
+  template <class Prefetch>
+  void step(Prefetch&& prefetch) noexcept {
+    const std::uint32_t count = std::min(left_, entry_chunk::capacity);
+    for (std::uint32_t i = 0; i != count; ++i)
+      prefetch(chunk_->entries[i].index);
+    left_ -= count;
+    if (left_ == 0)
+      return;
+    chunk_ = chunk_->next;
+    prefetch_line(chunk_);
+    prefetch_line(chunk_->entries + entry_chunk::capacity - 1);
   }
-}
+
+private:
+  const entry_chunk* chunk_ = nullptr;
+  std::uint32_t left_ = 0;
+};
 
 /// Owns every chunk. `reserve_entries(n)` is the only operation that allocates; it makes sure that
 /// n entries fit however they are spread over `chains` chains and a walk, so that moving entries
@@ -125,18 +138,10 @@ public:
   }
 
   void append(entry_chain& chain, entry e) noexcept {
-    const std::uint32_t fill = chain.size % entry_chunk::capacity;
-    if (fill == 0) {
-      entry_chunk* chunk = take();
-      if (chain.tail == nullptr) {
-        chunk->next = chunk;
-      } else {
-        chunk->next = chain.tail->next;
-        chain.tail->next = chunk;
-      }
-      chain.tail = chunk;
-    }
-    chain.tail->entries[fill] = e;
+    if (chain.room == 0)
+      lengthen(chain);
+    chain.tail->entries[entry_chunk::capacity - chain.room] = e;
+    --chain.room;
     ++chain.size;
   }
 
@@ -146,30 +151,31 @@ public:
     if (chain.tail == nullptr)
       return;
     entry_chunk* const head = chain.tail->next;
-    entry_chunk* to = head;
-    entry_chunk* last = nullptr; // the last chunk that was written
-    entry kept[entry_chunk::capacity];
+    entry_chunk* last = nullptr; // the last chunk that holds something
+    entry_chunk* to = head;      // where the next entry goes, never ahead of where one is read
     std::uint32_t fill = 0;
-    std::uint32_t size = 0;
-    const auto write = [&] {
-      std::copy_n(kept, fill, to->entries);
-      size += std::exchange(fill, 0);
-      last = std::exchange(to, to->next);
-    };
+    std::uint32_t full = 0;             // chunks
+    read_ahead ahead(head, chain.size); // by two chunks, as an entry takes little time
+    ahead.step(prefetch);
+    ahead.step(prefetch);
     const entry_chunk* from = head;
     for (std::uint32_t left = chain.size; left != 0; from = from->next) {
       const std::uint32_t count = std::min(left, entry_chunk::capacity);
       left -= count;
-      prefetch_next(*from, left, prefetch);
+      ahead.step(prefetch);
       for (std::uint32_t i = 0; i != count; ++i) {
-        kept[fill] = from->entries[i];
-        fill += keep(from->entries[i]) ? 1u : 0u; // no branch: which ones stay is unpredictable
-        if (fill == entry_chunk::capacity)
-          write();
+        const entry e = from->entries[i];
+        to->entries[fill] = e;
+        fill += keep(e) ? 1u : 0u; // no branch: which ones stay is unpredictable
+        if (fill == entry_chunk::capacity) {
+          fill = 0;
+          ++full;
+          last = std::exchange(to, to->next);
+        }
       }
     }
     if (fill != 0)
-      write();
+      last = to;
     if (last == nullptr) {
       release(chain);
       return;
@@ -179,7 +185,8 @@ public:
       last->next = head;
       chain.tail = last;
     }
-    chain.size = size;
+    chain.size = full * entry_chunk::capacity + fill;
+    chain.room = fill != 0 ? entry_chunk::capacity - fill : 0;
   }
 
   /// Gives back a whole chain. O(1).
@@ -218,6 +225,18 @@ public:
   }
 
 private:
+  void lengthen(entry_chain& chain) noexcept {
+    entry_chunk* const chunk = take();
+    if (chain.tail == nullptr) {
+      chunk->next = chunk;
+    } else {
+      chunk->next = chain.tail->next;
+      chain.tail->next = chunk;
+    }
+    chain.tail = chunk;
+    chain.room = entry_chunk::capacity;
+  }
+
   // Full chunks, plus one that is partly filled per chain in use, plus one partly read per walk.
   [[nodiscard]] std::size_t chunks_for(std::size_t n) const noexcept {
     return n / entry_chunk::capacity + std::min(n, chains_ + walks) + walks;
@@ -261,7 +280,8 @@ public:
   explicit entry_walk(entry_chain chain) noexcept
       : chunk_{chain.tail != nullptr ? chain.tail->next : nullptr},
         tail_{chain.tail},
-        left_{chain.size} {
+        left_{chain.size},
+        ahead_(chunk_, chain.size) {
     if (tail_ != nullptr)
       tail_->next = nullptr;
   }
@@ -269,11 +289,17 @@ public:
   [[nodiscard]] bool done() const noexcept { return left_ == 0; }
   [[nodiscard]] std::uint32_t left() const noexcept { return left_; }
 
+  /// Prefetches what the first chunk names.
+  template <class Prefetch>
+  void look_ahead(Prefetch&& prefetch) noexcept {
+    ahead_.step(prefetch);
+  }
+
   /// The next entry. `prefetch(index)` is called well before that index is returned.
   template <class Pool, class Prefetch>
   entry pop(Pool& pool, Prefetch&& prefetch) noexcept {
     if (position_ == 0)
-      prefetch_next(*chunk_, left_ - std::min(left_, entry_chunk::capacity), prefetch);
+      ahead_.step(prefetch);
     const entry e = chunk_->entries[position_];
     --left_;
     if (++position_ == entry_chunk::capacity || left_ == 0) {
@@ -306,6 +332,7 @@ private:
   entry_chunk* tail_ = nullptr;
   std::uint32_t position_ = 0;
   std::uint32_t left_ = 0;
+  read_ahead ahead_;
 };
 
 } // namespace detail

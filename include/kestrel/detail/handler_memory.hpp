@@ -9,6 +9,7 @@
 #include <kestrel/version.hpp>
 
 #include <cstddef>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <utility>
@@ -61,7 +62,7 @@ private:
 };
 
 using handler_memory = block_memory<256>;
-using callable_memory = block_memory<64>;
+using callable_memory = block_memory<64 + sizeof(std::shared_ptr<void>)>;
 
 /// The allocator that a handler shows to Asio. The handler keeps the memory alive.
 template <class T>

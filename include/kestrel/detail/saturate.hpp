@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <limits>
 #include <ratio>
+#include <string>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -72,6 +73,28 @@ std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d, errc if_nan) {
   if (ns >= limit)
     return max_ns;
   return ns < -limit ? min_ns : static_cast<std::int64_t>(ns);
+}
+
+// ---- What users pass, in nanoseconds
+
+template <class Rep, class Period>
+std::int64_t delay_of(const std::chrono::duration<Rep, Period>& delay) {
+  return ceil_ns(delay, errc::invalid_delay);
+}
+
+template <class Clock, class Duration>
+std::chrono::nanoseconds time_until(const std::chrono::time_point<Clock, Duration>& time) {
+  const std::int64_t then = ceil_ns(time.time_since_epoch(), errc::invalid_delay);
+  const std::int64_t now = ceil_ns(Clock::now().time_since_epoch(), errc::invalid_delay);
+  return std::chrono::nanoseconds(saturating_sub(then, now));
+}
+
+template <class Rep, class Period>
+std::int64_t interval_of(const std::chrono::duration<Rep, Period>& interval) {
+  const std::int64_t ns = ceil_ns(interval, errc::invalid_interval);
+  if (ns <= 0)
+    throw_error(errc::invalid_interval, "interval = " + std::to_string(ns) + " ns");
+  return ns;
 }
 
 } // namespace detail

@@ -7,6 +7,7 @@
 #ifndef KESTREL_DETAIL_WHEEL_LEVELS_HPP
 #define KESTREL_DETAIL_WHEEL_LEVELS_HPP
 
+#include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/entry_chain.hpp>
 #include <kestrel/detail/occupancy.hpp>
@@ -19,13 +20,6 @@
 #include <memory>
 #include <utility>
 #include <vector>
-
-// Filing is short and hot, but has so many callers that GCC would not inline it.
-#if defined(__GNUC__)
-#define KESTREL_ALWAYS_INLINE [[gnu::always_inline]]
-#else
-#define KESTREL_ALWAYS_INLINE
-#endif
 
 KESTREL_BEGIN_NAMESPACE
 
@@ -75,8 +69,8 @@ public:
            slots_.size() / 8;
   }
 
-  /// Room for one more entry, so that `file` need not allocate. Strong guarantee.
-  void reserve_entry() { pool_.reserve_entries(entries_ + claimed_ + 1); }
+  /// Room for `n` more entries, so that `file` need not allocate. Strong guarantee.
+  void reserve_entries(std::size_t n) { pool_.reserve_entries(entries_ + claimed_ + n); }
 
   /// Room for all entries that `n` timers can have: a slot holds twice as many as it has timers and
   /// some, and while one is walked its timers may be cancelled and others take their place.
@@ -142,8 +136,7 @@ public:
 
   /// See wheel::claim.
   claim_status claim(tick_type to, std::size_t& budget, timer_id& id, Arena& arena) noexcept {
-    const tick_type to_tick = std::min(geometry_.to_ticks(to), never - 1);
-    while (now_ <= to_tick) {
+    while (boundary_ <= to) {
       while (!walk_.done()) {
         if (budget == 0)
           return claim_status::paused;
@@ -151,7 +144,7 @@ public:
         if (take_next(id, arena))
           return claim_status::due;
       }
-      if (!start_next_walk(to_tick)) {
+      if (!start_next_walk(std::min(geometry_.to_ticks(to), never - 1), arena)) {
         time_ = std::max(time_, to);
         break;
       }
@@ -234,37 +227,43 @@ private:
     return (r.generation == e.generation) & (place::of(r) == where);
   }
 
-  /// Appends an entry for the timer to its slot; `l0_last` is the last time whose
-  /// timers level 0 may hold.
+  /// Appends an entry for the timer to its slot, unless it is filed there; `l0_last` is the last
+  /// time whose timers level 0 may hold.
   KESTREL_ALWAYS_INLINE void file(std::uint32_t index, record& r, tick_type l0_last) noexcept {
-    if (r.deadline <= l0_last) {
-      const tick_type tick = std::max(tick_of(r.deadline), now_);
-      if (r.deadline < wake_)
-        wake_ = std::min(wake_, units(tick));
-      if (append(l0_slot(tick), index, r))
-        l0_occupied_.set(l0_slot(tick));
-    } else {
-      const tick_type l1_tick = l1_tick_of(r.deadline);
-      const std::uint32_t number = l1_slot(l1_tick);
-      l1_first_[number] = std::min(l1_first_[number], l1_tick);
-      if (l1_tick < l1_next_) {
-        l1_next_ = l1_tick;
-        wake_ = std::min(wake_, units(comes_down_at(l1_tick)));
-      }
-      if (append(l0_count() + number, index, r))
-        l1_occupied_.set(number);
-    }
-  }
-
-  /// True if the slot was empty.
-  KESTREL_ALWAYS_INLINE bool append(std::uint32_t number, std::uint32_t index, record& r) noexcept {
+    const std::uint32_t number = r.deadline <= l0_last ? l0_number(r) : l1_number(r);
     slot& s = slots_[number];
     if (place::of(r) == s.place)
-      return false;
+      return;
     pool_.append(s.chain, {index, r.generation});
     ++entries_;
     place::set(r, s.place);
-    return s.live++ == 0;
+    if (s.live++ == 0)
+      mark_occupied(number);
+  }
+
+  std::uint32_t l0_number(const record& r) noexcept {
+    const tick_type tick = std::max(tick_of(r.deadline), now_);
+    if (r.deadline < wake_)
+      wake_ = std::min(wake_, units(tick));
+    return l0_slot(tick);
+  }
+
+  std::uint32_t l1_number(const record& r) noexcept {
+    const tick_type l1_tick = l1_tick_of(r.deadline);
+    const std::uint32_t number = l1_slot(l1_tick);
+    l1_first_[number] = std::min(l1_first_[number], l1_tick);
+    if (l1_tick < l1_next_) {
+      l1_next_ = l1_tick;
+      wake_ = std::min(wake_, units(comes_down_at(l1_tick)));
+    }
+    return l0_count() + number;
+  }
+
+  void mark_occupied(std::uint32_t number) noexcept {
+    if (number < l0_count())
+      l0_occupied_.set(number);
+    else
+      l1_occupied_.set(number - l0_count());
   }
 
   void drop(std::uint32_t number) noexcept {
@@ -373,8 +372,17 @@ private:
     return begin == never ? never : begin - geometry_.granularity();
   }
 
+  /// What the walk will read of a timer.
+  auto prefetch_timer(const Arena& arena) const noexcept {
+    return [this, &arena](std::uint32_t index) {
+      arena.prefetch_record(index);
+      if (!walk_comes_down_)
+        arena.prefetch_payload(index);
+    };
+  }
+
   /// Moves to the next tick with work, if that is no later than `to`, else to `to`.
-  bool start_next_walk(tick_type to) noexcept {
+  bool start_next_walk(tick_type to, const Arena& arena) noexcept {
     const tick_type l1_event = comes_down_at(l1_next_);
     const tick_type event = std::min(next_l0_event(), l1_event);
     if (event > to) {
@@ -388,15 +396,13 @@ private:
       walk_last_ = last_time_before(l1_next_ + 1);
     walk_place_ = slots_[number].place;
     walk_ = entry_walk{take_chain(number)};
+    walk_.look_ahead(prefetch_timer(arena));
     return true;
   }
 
   /// Looks at the next entry of the walk: skips a stale one, files one that is not due yet.
   bool take_next(timer_id& id, Arena& arena) noexcept {
-    const entry e = walk_.pop(pool_, [&](std::uint32_t i) {
-      arena.prefetch_record(i);
-      arena.prefetch_payload(i);
-    });
+    const entry e = walk_.pop(pool_, prefetch_timer(arena));
     --entries_;
     const bool comes_down = walk_comes_down_;
     walk_comes_down_ = comes_down && !walk_.done();
@@ -444,7 +450,5 @@ private:
 KESTREL_END_NAMESPACE
 
 #include <kestrel/detail/wheel_invariants.hpp>
-
-#undef KESTREL_ALWAYS_INLINE
 
 #endif // KESTREL_DETAIL_WHEEL_LEVELS_HPP

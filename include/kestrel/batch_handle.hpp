@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+//
+// basic_batch_handle: timers that were scheduled together, in the order of their tasks.
+
+#ifndef KESTREL_BATCH_HANDLE_HPP
+#define KESTREL_BATCH_HANDLE_HPP
+
+#include <kestrel/detail/batch.hpp>
+#include <kestrel/detail/timer_host.hpp>
+#include <kestrel/timer_handle.hpp>
+#include <kestrel/timer_id.hpp>
+
+#include <chrono>
+#include <compare>
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <ranges>
+#include <utility>
+#include <vector>
+
+KESTREL_BEGIN_NAMESPACE
+
+/// Names the timers of a batch, as basic_timer_handle names one; each operation on all of them
+/// takes the wheel's lock once. A range of handles. It may outlive the wheel.
+///
+/// Thread safety: distinct objects safe, copies too, if the wheel is; shared objects unsafe.
+template <class Clock, class DefaultToken = detail::default_token<net::any_io_executor>>
+class basic_batch_handle {
+public:
+  using value_type = basic_timer_handle<Clock, DefaultToken>;
+
+  class iterator;
+  using const_iterator = iterator;
+
+  basic_batch_handle() = default;
+
+  [[nodiscard]] std::size_t size() const noexcept { return ids_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return ids_.empty(); }
+
+  [[nodiscard]] const std::vector<timer_id>& ids() const noexcept { return ids_; }
+
+  /// A handle of the i-th timer, which is told everything that happens to it.
+  [[nodiscard]] value_type operator[](std::size_t i) const {
+    return value_type(host_, ids_[i], watches_[i]);
+  }
+
+  [[nodiscard]] iterator begin() const noexcept { return iterator(*this, 0); }
+  [[nodiscard]] iterator end() const noexcept { return iterator(*this, size()); }
+
+  /// Returns how many were still pending.
+  std::size_t cancel_all() const { return empty() ? 0 : host_->cancel(ids_); }
+
+  /// Moves all that are pending to `delay` from now, and returns how many. On failure, none.
+  template <class Rep, class Period>
+  std::size_t postpone_all(const std::chrono::duration<Rep, Period>& delay) const {
+    detail::postponements moves(host_);
+    for (const timer_id id : ids_)
+      moves.add(id, delay);
+    return moves.apply();
+  }
+
+  /// The same with a delay for each: a range of durations, or of pairs of a duration and a callback
+  /// that replaces the one there is. As many as timers, else `errc::batch_length_mismatch`.
+  template <std::ranges::input_range Delays>
+  std::size_t postpone_each(Delays&& delays) const {
+    detail::postponements moves(host_);
+    auto id = ids_.begin();
+    detail::for_each_element(std::forward<Delays>(delays), [&](auto&& delay) {
+      detail::require_same_length(id != ids_.end());
+      moves.add(*id++, std::forward<decltype(delay)>(delay));
+    });
+    detail::require_same_length(id == ids_.end());
+    return moves.apply();
+  }
+
+  /// The same with the callbacks in a range of their own.
+  template <std::ranges::input_range Delays, std::ranges::input_range Callbacks>
+  std::size_t postpone_each(Delays&& delays, Callbacks&& callbacks) const {
+    detail::postponements moves(host_);
+    auto id = ids_.begin();
+    auto callback = std::ranges::begin(callbacks);
+    for (auto&& delay : delays) {
+      detail::require_same_length(id != ids_.end() && callback != std::ranges::end(callbacks));
+      moves.add(*id++, delay, detail::element<Callbacks>(callback));
+      ++callback;
+    }
+    detail::require_same_length(id == ids_.end() && callback == std::ranges::end(callbacks));
+    return moves.apply();
+  }
+
+private:
+  template <class Executor, class Traits>
+  friend class basic_timer_wheel;
+
+  basic_batch_handle(std::shared_ptr<detail::timer_host> host, std::vector<timer_id> ids,
+                     std::vector<std::shared_ptr<detail::watch>> watches) noexcept
+      : host_(std::move(host)), ids_(std::move(ids)), watches_(std::move(watches)) {}
+
+  std::shared_ptr<detail::timer_host> host_;
+  std::vector<timer_id> ids_;
+  std::vector<std::shared_ptr<detail::watch>> watches_;
+};
+
+/// Makes handles as it goes.
+template <class Clock, class DefaultToken>
+class basic_batch_handle<Clock, DefaultToken>::iterator {
+public:
+  using iterator_concept = std::random_access_iterator_tag;
+  using iterator_category = std::input_iterator_tag;
+  using value_type = basic_timer_handle<Clock, DefaultToken>;
+  using difference_type = std::ptrdiff_t;
+  using pointer = void;
+  using reference = const value_type; // so that `auto&` takes it too
+
+  iterator() = default;
+
+  reference operator*() const { return (*batch_)[static_cast<std::size_t>(i_)]; }
+  reference operator[](difference_type n) const { return *(*this + n); }
+
+  iterator& operator+=(difference_type n) noexcept {
+    i_ += n;
+    return *this;
+  }
+  iterator& operator-=(difference_type n) noexcept { return *this += -n; }
+  iterator& operator++() noexcept { return *this += 1; }
+  iterator& operator--() noexcept { return *this -= 1; }
+  iterator operator++(int) noexcept { return std::exchange(*this, *this + 1); }
+  iterator operator--(int) noexcept { return std::exchange(*this, *this - 1); }
+
+  friend iterator operator+(iterator a, difference_type n) noexcept { return a += n; }
+  friend iterator operator+(difference_type n, iterator a) noexcept { return a += n; }
+  friend iterator operator-(iterator a, difference_type n) noexcept { return a -= n; }
+  friend difference_type operator-(const iterator& a, const iterator& b) noexcept {
+    return a.i_ - b.i_;
+  }
+  friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.i_ == b.i_; }
+  friend auto operator<=>(const iterator& a, const iterator& b) noexcept { return a.i_ <=> b.i_; }
+
+private:
+  friend basic_batch_handle;
+
+  iterator(const basic_batch_handle& batch, std::size_t i) noexcept
+      : batch_{&batch}, i_{static_cast<difference_type>(i)} {}
+
+  const basic_batch_handle* batch_ = nullptr;
+  difference_type i_ = 0;
+};
+
+using batch_handle = basic_batch_handle<std::chrono::steady_clock>;
+
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_BATCH_HANDLE_HPP

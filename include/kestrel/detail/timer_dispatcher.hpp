@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: MIT
+//
+// timer_dispatcher: a wheel<T> under a lock, the one Asio timer that drives it, and the way of due
+// callbacks to their executors, in bounded batches. Handlers share its ownership, so that it lives
+// for as long as one of them is queued.
+
+#ifndef KESTREL_DETAIL_TIMER_DISPATCHER_HPP
+#define KESTREL_DETAIL_TIMER_DISPATCHER_HPP
+
+#include <kestrel/detail/always_inline.hpp>
+#include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/callback.hpp>
+#include <kestrel/detail/driver.hpp>
+#include <kestrel/detail/handler_memory.hpp>
+#include <kestrel/detail/pending_timer.hpp>
+#include <kestrel/detail/timer_host.hpp>
+#include <kestrel/detail/watch.hpp>
+#include <kestrel/detail/wheel_clock.hpp>
+#include <kestrel/missed_periods.hpp>
+#include <kestrel/timer_id.hpp>
+#include <kestrel/timer_wheel_stats.hpp>
+#include <kestrel/wheel.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+KESTREL_BEGIN_NAMESPACE
+namespace detail {
+
+template <class Executor, class Traits>
+class timer_dispatcher : public timer_host {
+public:
+  /// Called by the driver.
+  void wake(bool on_time) {
+    lock_type lock(mutex_);
+    if (on_time)
+      ++counters_.wakeups;
+    run_batch(lock);
+  }
+
+protected:
+  using clock = typename Traits::clock;
+  using geometry_type = typename Traits::geometry;
+  using guard_type = std::lock_guard<typename Traits::mutex>;
+  using lock_type = std::unique_lock<typename Traits::mutex>;
+  using wheel_type = wheel<pending_timer, geometry_type>;
+  using driver_type =
+      driver<net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>,
+             timer_dispatcher>;
+  using work_type = std::decay_t<decltype(net::prefer(std::declval<const Executor&>(),
+                                                      net::execution::outstanding_work.tracked))>;
+  using watch_table = std::vector<std::shared_ptr<watch>>;
+
+  static constexpr std::uint64_t never = wheel_type::never;
+
+  timer_dispatcher(const Executor& executor, const geometry_type& geometry)
+      : executor_(executor), driver_(std::in_place, executor, driver_memory_), wheel_(geometry) {}
+
+  /// Tells the news that `f` has, which runs under the lock, after it.
+  template <class F>
+  void under_lock(F&& f) {
+    news told;
+    const guard_type guard(mutex_);
+    told.add(f());
+  }
+
+  std::shared_ptr<watch> take_watch(timer_id id) noexcept {
+    return std::exchange(watches_[id.index()], nullptr);
+  }
+
+  // ---- Waking, under the lock. One handler at most is on its way: the driver's, which will look
+  // at the time `armed_`, or one that comes `at_once`, posted or because the driver was cancelled.
+
+  void arm_if_earlier() {
+    if (wheel_.wake_hint() < armed_)
+      arm(wheel_.wake_hint());
+  }
+
+  /// To an earlier time than before. A handler that waits for a later one is called and sees to it.
+  void arm(std::uint64_t time) {
+    if (armed_ == never) {
+      driver_->set(clock_.time_of(time), self());
+      armed_ = time;
+    } else {
+      driver_->cancel();
+      armed_ = at_once;
+    }
+  }
+
+  /// Nothing is pending: `run()` may return.
+  void disarm() {
+    work_.reset();
+    if (armed_ != never)
+      arm(at_once);
+  }
+
+  /// Files a timer that was claimed and has more to do.
+  void file_again(timer_id id) {
+    wheel_.get(id)->on_hold = false;
+    wheel_.rearm(id, *wheel_.expiry(id));
+    arm_if_earlier();
+  }
+
+  std::optional<Executor> executor_; // empty once the context is gone
+  wheel_clock<clock> clock_;
+  mutable typename Traits::mutex mutex_;
+  std::uint64_t armed_ = never;
+  bool shut_down_ = false;
+  timer_wheel_stats counters_;
+  handler_memory driver_memory_;
+  std::optional<driver_type> driver_; // empty once the wheel or the context is gone
+  std::optional<work_type> work_;     // while timers are on their way to executors of their own
+  wheel_type wheel_;
+  watch_table watches_; // by the index of the timer's id
+
+private:
+  static constexpr std::uint64_t at_once = 0;
+
+  // A handler runs this many callbacks, or looks at this many entries, before it lets others run,
+  // and fewer if that takes longer: it looks at the clock now and then.
+  static constexpr std::size_t callbacks_per_batch = 256;
+  static constexpr std::size_t callbacks_per_look = 32;
+  static constexpr std::size_t entries_per_batch = 2048;
+  static constexpr std::uint64_t long_batch = 100'000; // nanoseconds
+
+  // ---- Dispatch
+
+  void resume() {
+    lock_type lock(mutex_);
+    run_batch(lock);
+  }
+
+  /// Runs what is due, up to a bounded number. Before each callback, the way on is secured: if that
+  /// callback throws, blocks, or destroys the wheel, the rest runs all the same.
+  void run_batch(lock_type& lock) {
+    if (shut_down_)
+      return;
+    armed_ = never;
+    ++batches_;
+    const std::uint64_t time = clock_.now();
+    std::size_t budget = entries_per_batch;
+    for (std::size_t ran = 0; ran != callbacks_per_batch; ++ran) {
+      timer_id id;
+      if (wheel_.claim(time, budget, id) != claim_status::due)
+        break;
+      if (secure_rest(time, id, lock))
+        run(id, lock);
+      if (shut_down_)
+        return;
+      if (ran % callbacks_per_look == callbacks_per_look - 1 && is_long_since(time))
+        break;
+    }
+    secure_rest(time, lock);
+  }
+
+  bool is_long_since(std::uint64_t time) const {
+    return clock_.now() > saturating_add(time, long_batch);
+  }
+
+  /// Has someone look at what is still pending: a posted handler at what is due, the driver at the
+  /// rest.
+  void secure_rest(std::uint64_t time, lock_type& lock) {
+    if (armed_ == at_once)
+      return;
+    const std::uint64_t next = wheel_.next_wake();
+    if (next <= time && armed_ == never)
+      post_resume(lock);
+    else if (next < armed_)
+      arm(next);
+  }
+
+  /// The same for all but a claimed timer. False if that one was cancelled or postponed meanwhile.
+  bool secure_rest(std::uint64_t time, timer_id id, lock_type& lock) {
+    if (armed_ == at_once)
+      return true;
+    const std::uint32_t claim = hold(id);
+    try {
+      secure_rest(time, lock);
+    } catch (...) {
+      if (release(id, claim))
+        file_again(id);
+      throw;
+    }
+    return release(id, claim);
+  }
+
+  /// Not under the lock, since nobody knows what an executor does. If it takes no handler, the
+  /// driver comes instead, which has its memory.
+  void post_resume(lock_type& lock) {
+    armed_ = at_once;
+    const std::uint64_t before = batches_;
+    const Executor executor = *executor_;
+    lock.unlock();
+    try {
+      net::post(executor, [engine = self()] { engine->resume(); });
+    } catch (...) {
+      lock.lock();
+      const bool began = batches_ != before; // in an executor that runs things at once
+      if (!began || armed_ == never)
+        come_without_posting();
+      if (began)
+        throw; // what a callback threw
+      return;
+    }
+    lock.lock();
+  }
+
+  void come_without_posting() {
+    armed_ = never;
+    if (!shut_down_ && wheel_.next_wake() != never)
+      arm_if_earlier();
+  }
+
+  // Between its claim and its start, a timer is on hold: the lock may be released, and who
+  // postpones it then takes it back.
+
+  std::uint32_t hold(timer_id id) {
+    wheel_.get(id)->on_hold = true;
+    return wheel_.claim_of(id);
+  }
+
+  bool release(timer_id id, std::uint32_t claim) {
+    if (wheel_.claim_of(id) != claim)
+      return false;
+    wheel_.get(id)->on_hold = false;
+    return true;
+  }
+
+  KESTREL_ALWAYS_INLINE void run(timer_id id, lock_type& lock) {
+    pending_timer& t = wheel_.claimed_payload(id);
+    if (t.action.has_own_executor())
+      send(id, lock);
+    else
+      fire(id, t, lock);
+  }
+
+  /// The timer stays claimed until it is delivered, cancelled, or postponed.
+  void send(timer_id id, lock_type& lock) {
+    struct released final : unlockable {
+      explicit released(lock_type& l) : lock{l} {}
+      void unlock() override { lock.unlock(); }
+      lock_type& lock;
+    } held(lock);
+    const std::uint32_t claim = hold(id);
+    try {
+      begin_delivery();
+      wheel_.get(id)->action.send(held, delivery(this->shared_from_this(), id, claim));
+    } catch (...) {
+      if (!lock.owns_lock())
+        lock.lock();
+      if (wheel_.claim_of(id) == claim)
+        file_again(id);
+      throw;
+    }
+    lock.lock();
+  }
+
+  void begin_delivery() {
+    if (!work_)
+      work_.emplace(net::prefer(*executor_, net::execution::outstanding_work.tracked));
+    ++deliveries_;
+  }
+
+  void end_delivery() noexcept override {
+    const guard_type guard(mutex_);
+    if (--deliveries_ == 0)
+      work_.reset();
+  }
+
+  /// Only here does the timer of a callable with an executor of its own begin to fire.
+  void deliver(timer_id id, std::uint32_t claim) override {
+    lock_type lock(mutex_);
+    if (!release(id, claim))
+      return; // cancelled or postponed on the way
+    if (*wheel_.expiry(id) > clock_.now())
+      file_again(id); // the clock stepped back
+    else
+      fire(id, wheel_.claimed_payload(id), lock);
+  }
+
+  KESTREL_ALWAYS_INLINE void fire(timer_id id, pending_timer& t, lock_type& lock) {
+    ++counters_.fired;
+    if (t.is_periodic())
+      fire_period(id, t, lock);
+    else if (t.watched)
+      fire_watched(id, t, lock);
+    else
+      fire_once(id, t, lock);
+    lock.lock();
+  }
+
+  void fire_watched(timer_id id, pending_timer& t, lock_type& lock) {
+    const firing_notice notice(*this, take_watch(id), true);
+    fire_once(id, t, lock);
+  }
+
+  KESTREL_ALWAYS_INLINE void fire_once(timer_id id, pending_timer& t, lock_type& lock) {
+    callback action(std::move(t.action));
+    wheel_.end_claimed(id);
+    if (wheel_.empty())
+      disarm();
+    lock.unlock();
+    action.consume(*this, {id, 0});
+  }
+
+  /// The timer stays pending, with its next deadline, while its callback runs; it is filed again
+  /// afterwards, and so never overlaps itself.
+  void fire_period(timer_id id, pending_timer& t, lock_type& lock) {
+    const firing_notice notice(*this, t.watched ? watches_[id.index()] : nullptr, false);
+    const std::uint64_t missed = begin_next_period(id, t);
+    callback action(std::move(t.action));
+    lock.unlock();
+    try {
+      action(*this, {id, missed});
+    } catch (...) {
+      put_back(id, action, lock);
+      throw;
+    }
+    put_back(id, action, lock);
+  }
+
+  /// Returns how many periods are left out.
+  std::uint64_t begin_next_period(timer_id id, const pending_timer& t) {
+    const std::uint64_t time = clock_.now();
+    const std::uint64_t due = *wheel_.expiry(id);
+    const auto policy = static_cast<missed_periods>(t.policy);
+    const std::uint64_t late = time > due ? (time - due) / t.interval : 0; // in periods
+    const std::uint64_t missed = policy == missed_periods::catch_up ? 0 : late;
+    counters_.missed_periods += missed;
+    if (t.interval == pending_timer::max_interval)
+      wheel_.postpone_at(id, never);
+    else if (policy == missed_periods::delay)
+      wheel_.postpone_at(id, saturating_add(time, t.interval));
+    else
+      wheel_.postpone_at(id, saturating_add(due, saturating_mul(missed + 1, t.interval)));
+    return missed;
+  }
+
+  /// If the timer was cancelled or its callback replaced meanwhile, `action` is left to the caller,
+  /// who destroys it outside the lock.
+  void put_back(timer_id id, callback& action, lock_type& lock) {
+    const std::lock_guard relocked(lock);
+    if (pending_timer* t = wheel_.get(id)) {
+      if (!t->action)
+        t->action = std::move(action);
+      else
+        action.disconnect();
+      file_again(id);
+    }
+  }
+
+  /// Tells of a firing when its callback has run, or has thrown.
+  class firing_notice {
+  public:
+    firing_notice(timer_dispatcher& d, std::shared_ptr<watch> of, bool last) noexcept
+        : dispatcher_{d}, watch_(std::move(of)), last_{last} {
+      if (watch_ != nullptr)
+        watch_->begin_firing();
+    }
+
+    firing_notice(const firing_notice&) = delete;
+    firing_notice& operator=(const firing_notice&) = delete;
+
+    ~firing_notice() {
+      if (watch_ != nullptr)
+        tell();
+    }
+
+  private:
+    void tell() {
+      dispatcher_.under_lock([this] { return watch_->end_firing(last_); });
+    }
+
+    timer_dispatcher& dispatcher_;
+    std::shared_ptr<watch> watch_;
+    bool last_;
+  };
+
+  std::shared_ptr<timer_dispatcher> self() {
+    return std::static_pointer_cast<timer_dispatcher>(this->shared_from_this());
+  }
+
+  std::uint64_t batches_ = 0;  // how many have begun
+  std::size_t deliveries_ = 0; // how many are under way
+};
+
+} // namespace detail
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_DETAIL_TIMER_DISPATCHER_HPP

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT
+//
+// wait_op: a completion handler that waits for its results, whatever its type. Keeps the work of
+// its executor counted, and its memory comes from its own allocator and is freed before it is
+// called.
+
+#ifndef KESTREL_DETAIL_WAIT_OP_HPP
+#define KESTREL_DETAIL_WAIT_OP_HPP
+
+#include <kestrel/detail/asio.hpp>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+KESTREL_BEGIN_NAMESPACE
+namespace detail {
+
+template <class... Results>
+class wait_op {
+public:
+  wait_op() = default;
+  wait_op(const wait_op&) = delete;
+  wait_op& operator=(const wait_op&) = delete;
+
+  /// Posts the handler with its results, and ends this object. Without the memory for that, or on
+  /// an executor that refuses, the program ends: a handler must not be lost, nor called here.
+  virtual void complete(net::error_code ec, Results... results) noexcept = 0;
+
+  /// The same inside the initiating function. A handler with an immediate executor is dispatched
+  /// there, and what it throws leaves this one.
+  virtual void complete_at_once(net::error_code ec, Results... results) = 0;
+
+  /// Ends this object. The handler is destroyed and not called.
+  virtual void discard() noexcept = 0;
+
+  /// Tells operations apart, those that are over too.
+  [[nodiscard]] std::uint64_t ticket() const noexcept { return ticket_; }
+
+protected:
+  ~wait_op() = default;
+
+private:
+  template <class>
+  friend class wait_op_list;
+
+  static std::uint64_t next_ticket() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
+  const std::uint64_t ticket_ = next_ticket();
+  wait_op* next_ = nullptr;
+};
+
+struct discard_op {
+  template <class Op>
+  void operator()(Op* op) const noexcept {
+    op->discard();
+  }
+};
+
+/// `Op` is a wait_op, or derived from one.
+template <class Op>
+using wait_op_ptr = std::unique_ptr<Op, discard_op>;
+
+/// Owns operations, first in, first out.
+template <class Op>
+class wait_op_list {
+public:
+  wait_op_list() = default;
+
+  wait_op_list(wait_op_list&& other) noexcept
+      : first_{std::exchange(other.first_, nullptr)}, last_{std::exchange(other.last_, nullptr)} {}
+
+  wait_op_list& operator=(wait_op_list&&) = delete;
+
+  ~wait_op_list() {
+    while (!empty())
+      pop();
+  }
+
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+
+  void push(wait_op_ptr<Op> op) noexcept {
+    Op* const added = op.release();
+    if (last_ != nullptr)
+      last_->next_ = added;
+    else
+      first_ = added;
+    last_ = added;
+  }
+
+  void append(wait_op_list&& other) noexcept {
+    while (!other.empty())
+      push(other.pop());
+  }
+
+  wait_op_ptr<Op> pop() noexcept { return take_behind(nullptr); }
+
+  /// The one with this ticket, or null.
+  wait_op_ptr<Op> take(std::uint64_t ticket) noexcept {
+    Op* before = nullptr;
+    for (Op* op = first_; op != nullptr; op = next(op)) {
+      if (op->ticket() == ticket)
+        return take_behind(before);
+      before = op;
+    }
+    return nullptr;
+  }
+
+  template <class F>
+  void for_each(F&& f) {
+    for (Op* op = first_; op != nullptr; op = next(op))
+      f(*op);
+  }
+
+private:
+  static Op* next(Op* op) noexcept { return static_cast<Op*>(op->next_); }
+
+  wait_op_ptr<Op> take_behind(Op* before) noexcept {
+    Op* const taken = before != nullptr ? next(before) : first_;
+    Op* const behind = next(taken);
+    if (before != nullptr)
+      before->next_ = behind;
+    else
+      first_ = behind;
+    if (last_ == taken)
+      last_ = before;
+    taken->next_ = nullptr;
+    return wait_op_ptr<Op>(taken);
+  }
+
+  Op* first_ = nullptr;
+  Op* last_ = nullptr;
+};
+
+/// A handler and its results, as what is posted, with the handler's allocator.
+template <class Handler, class... Results>
+class completed_handler {
+public:
+  using allocator_type = typename net::associated_allocator<Handler>::type;
+
+  completed_handler(Handler&& handler, net::error_code ec, Results... results)
+      : handler_(std::move(handler)), results_(ec, std::move(results)...) {}
+
+  allocator_type get_allocator() const noexcept { return net::get_associated_allocator(handler_); }
+
+  void operator()() { std::apply(std::move(handler_), std::move(results_)); }
+
+private:
+  Handler handler_;
+  std::tuple<net::error_code, Results...> results_;
+};
+
+/// `Base` is wait_op<Results...>, or derived from it.
+template <class Base, class Handler, class... Results>
+class wait_op_of final : public Base {
+  using executor_type = typename net::associated_executor<Handler, net::any_io_executor>::type;
+  using work_type = std::decay_t<decltype(net::prefer(std::declval<const executor_type&>(),
+                                                      net::execution::outstanding_work.tracked))>;
+  using associated = typename net::associated_allocator<Handler>::type;
+  using allocator_type =
+      typename std::allocator_traits<associated>::template rebind_alloc<wait_op_of>;
+  using traits = std::allocator_traits<allocator_type>;
+
+public:
+  wait_op_of(Handler&& handler, const net::any_io_executor& executor)
+      : handler_(std::move(handler)),
+        work_(net::prefer(net::get_associated_executor(handler_, executor),
+                          net::execution::outstanding_work.tracked)) {}
+
+  static wait_op_ptr<Base> make(Handler&& handler, const net::any_io_executor& executor) {
+    allocator_type allocator(net::get_associated_allocator(handler));
+    wait_op_of* op = traits::allocate(allocator, 1);
+    try {
+      ::new (static_cast<void*>(op)) wait_op_of(std::move(handler), executor);
+    } catch (...) {
+      traits::deallocate(allocator, op, 1);
+      throw;
+    }
+    return wait_op_ptr<Base>(op);
+  }
+
+  void complete(net::error_code ec, Results... results) noexcept override {
+    completed_handler<Handler, Results...> handler(std::move(handler_), ec, std::move(results)...);
+    const work_type work(std::move(work_));
+    free(allocator_type(handler.get_allocator()));
+    net::post(work, std::move(handler));
+  }
+
+  void complete_at_once(net::error_code ec, Results... results) override {
+    if constexpr (has_immediate_executor<Handler>)
+      dispatch(ec, std::move(results)...);
+    else
+      complete(ec, std::move(results)...);
+  }
+
+  void discard() noexcept override {
+    const Handler handler(std::move(handler_)); // outlives the memory, which is its allocator's
+    free(allocator_type(net::get_associated_allocator(handler)));
+  }
+
+private:
+  /// Through the immediate executor to the handler's own, if it has one.
+  void dispatch([[maybe_unused]] net::error_code ec, [[maybe_unused]] Results... results) {
+#if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
+    const auto immediate = net::get_associated_immediate_executor(handler_, net::any_io_executor());
+    completed_handler<Handler, Results...> handler(std::move(handler_), ec, std::move(results)...);
+    const work_type work(std::move(work_));
+    free(allocator_type(handler.get_allocator()));
+    if constexpr (has_own_executor<Handler>)
+      net::dispatch(immediate, net::bind_executor(work, std::move(handler)));
+    else
+      net::dispatch(immediate, std::move(handler));
+#endif
+  }
+
+  void free(allocator_type allocator) noexcept {
+    this->~wait_op_of();
+    traits::deallocate(allocator, this, 1);
+  }
+
+  Handler handler_;
+  work_type work_;
+};
+
+template <class Base, class Handler, class... Results>
+wait_op_ptr<Base> make_wait_op(Handler&& handler, const net::any_io_executor& executor,
+                               const wait_op<Results...>* /* a Base */) {
+  return wait_op_of<Base, Handler, Results...>::make(std::move(handler), executor);
+}
+
+/// `executor` is for handlers that have none of their own. A handler that is an lvalue is copied.
+template <class Base, class Handler>
+wait_op_ptr<Base> make_wait_op(Handler&& handler, const net::any_io_executor& executor) {
+  std::decay_t<Handler> own(std::forward<Handler>(handler));
+  return make_wait_op<Base>(std::move(own), executor, static_cast<const Base*>(nullptr));
+}
+
+/// If there is a slot, has `cancel` called by whatever is emitted there.
+template <class Slot, class Cancel>
+void on_cancellation(Slot slot, Cancel cancel) {
+  if (slot.is_connected())
+    slot.assign([cancel = std::move(cancel)](net::cancellation_type type) {
+      if (type != net::cancellation_type::none)
+        cancel();
+    });
+}
+
+} // namespace detail
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_DETAIL_WAIT_OP_HPP

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+//
+// timer_service: many timers, and one consumer that is told of every firing.
+
+#ifndef KESTREL_TIMER_SERVICE_HPP
+#define KESTREL_TIMER_SERVICE_HPP
+
+#include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/batch.hpp>
+#include <kestrel/detail/saturate.hpp>
+#include <kestrel/detail/service_state.hpp>
+#include <kestrel/error.hpp>
+#include <kestrel/missed_periods.hpp>
+#include <kestrel/timer_id.hpp>
+#include <kestrel/timer_notification.hpp>
+#include <kestrel/timer_slot.hpp>
+#include <kestrel/timer_task.hpp>
+#include <kestrel/timer_wheel.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <ranges>
+#include <span>
+#include <utility>
+#include <vector>
+
+KESTREL_BEGIN_NAMESPACE
+
+struct service_config {
+  /// While no more firings than this wait for the consumer, each is a notification of its own;
+  /// those of one timer take turns with those of others. Beyond, the firings of one timer are told
+  /// in one, with their number. At least 1, else `errc::invalid_capacity`.
+  std::size_t capacity = 1000;
+};
+
+/// Timers whose firings go, one after the other, to whoever calls `async_receive`, after their
+/// callbacks, if they have any, have run. Cancelled timers are not told of.
+///
+/// A slow consumer holds nobody up and loses nothing: what waits is one small record per timer,
+/// made when the timer is scheduled, and a count in it. Several services may share a wheel; each
+/// knows its own timers only. Errors and callbacks as for basic_timer_wheel.
+///
+/// Thread safety: distinct objects safe, shared objects safe, if the wheel is. Complexity: as the
+/// wheel's; receiving is O(1). Lifetime: it may outlive the wheel, and then receives nothing new.
+///
+/// `DefaultToken` is the completion token of `async_receive` without one.
+template <class DefaultToken = detail::default_token<net::any_io_executor>>
+class basic_timer_service {
+public:
+  using executor_type = net::any_io_executor;
+
+  /// For `as_default_on_t` of a completion token.
+  template <class Executor>
+  struct rebind_executor {
+    using other = basic_timer_service<detail::default_token<Executor>>;
+  };
+
+  template <class Executor, class Traits>
+  explicit basic_timer_service(basic_timer_wheel<Executor, Traits>& wheel,
+                               const service_config& config = {})
+      : host_(wheel.engine_), state_(std::make_shared<detail::service_state>(config.capacity)) {
+    if (config.capacity == 0)
+      detail::throw_error(errc::invalid_capacity, "capacity = 0");
+    host_->follow(state_);
+  }
+
+  basic_timer_service(const basic_timer_service&) = delete;
+  basic_timer_service& operator=(const basic_timer_service&) = delete;
+
+  ~basic_timer_service() { shutdown(); }
+
+  /// The wheel's; once that context is gone, the system's.
+  [[nodiscard]] executor_type get_executor() const { return host_->any_executor(); }
+
+  // ---- Timers
+
+  [[nodiscard]] timer_slot allocate() { return std::move(allocate(1).front()); }
+  [[nodiscard]] std::vector<timer_slot> allocate(std::size_t n) {
+    return detail::slot_access::make(host_, n);
+  }
+
+  template <class Rep, class Period, class F = detail::do_nothing>
+  timer_id schedule_after(const std::chrono::duration<Rep, Period>& delay, F&& f = {}) {
+    return schedule(timer_task::one_shot(delay, std::forward<F>(f)));
+  }
+
+  /// Fires at `deadline` by `Clock`, which is the wheel's; reads it once more than the wheel does.
+  template <class Clock, class Duration, class F = detail::do_nothing>
+  timer_id schedule_at(const std::chrono::time_point<Clock, Duration>& deadline, F&& f = {}) {
+    return schedule_after(detail::time_until(deadline), std::forward<F>(f));
+  }
+
+  template <class Rep1, class Period1, class Rep2, class Period2, class F = detail::do_nothing>
+  timer_id schedule_every(const std::chrono::duration<Rep1, Period1>& initial,
+                          const std::chrono::duration<Rep2, Period2>& interval, F&& f = {},
+                          missed_periods policy = missed_periods::skip) {
+    return schedule(timer_task::periodic(initial, interval, std::forward<F>(f), policy));
+  }
+
+  /// Takes the callable out of `task`, as the wheel does.
+  timer_id schedule(timer_task& task) { return schedule(std::span(&task, 1))[0]; }
+  timer_id schedule(timer_task&& task) { return schedule(task); }
+
+  timer_id schedule(timer_slot&& slot, timer_task& task) {
+    return schedule(std::span(&slot, 1), std::span(&task, 1))[0];
+  }
+  timer_id schedule(timer_slot&& slot, timer_task&& task) {
+    return schedule(std::move(slot), task);
+  }
+
+  /// All or nothing, inserted under one lock; the ids are in the order of the tasks.
+  template <std::ranges::forward_range Tasks>
+  requires std::same_as<std::ranges::range_value_t<Tasks>, timer_task> std::vector<timer_id>
+  schedule(Tasks&& tasks) {
+    detail::new_timers batch(tasks);
+    detail::subscriptions subscribed(state_);
+    batch.schedule(*host_, subscribed);
+    subscribed.keep(*host_);
+    return std::move(batch.ids);
+  }
+
+  template <std::ranges::forward_range Slots, std::ranges::forward_range Tasks>
+  requires std::same_as<std::ranges::range_value_t<Slots>, timer_slot> &&
+      std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
+          std::vector<timer_id> schedule(Slots&& slots, Tasks&& tasks) {
+    detail::new_timers batch(tasks);
+    detail::subscriptions subscribed(state_);
+    batch.schedule_in(slots, host_, subscribed);
+    subscribed.keep(*host_);
+    return std::move(batch.ids);
+  }
+
+  /// False also for the timers of others. A firing that waits for the consumer is still told.
+  bool cancel(timer_id id) { return state_->owns(id) && host_->cancel(id); }
+
+  /// Returns how many did.
+  template <detail::range_of_ids Ids>
+  std::size_t cancel(Ids&& ids) {
+    std::vector<timer_id> own;
+    for (const timer_id id : ids) {
+      if (state_->owns(id))
+        own.push_back(id);
+    }
+    return host_->cancel(own);
+  }
+
+  template <class Rep, class Period>
+  bool postpone(timer_id id, const std::chrono::duration<Rep, Period>& delay) {
+    return state_->owns(id) && host_->postpone_after(id, detail::delay_of(delay));
+  }
+
+  template <class Rep, class Period, class F>
+  bool postpone(timer_id id, const std::chrono::duration<Rep, Period>& delay, F&& f) {
+    return state_->owns(id) &&
+           host_->postpone_after(id, detail::delay_of(delay),
+                                 detail::replacement(*host_, id, std::forward<F>(f)));
+  }
+
+  /// `moves` is a range of `{id, delay}` or `{id, delay, callback}`. Returns how many did.
+  template <detail::range_of_tuples Moves>
+  std::size_t postpone(Moves&& moves) {
+    detail::postponements all(host_);
+    detail::for_each_element(std::forward<Moves>(moves), [&](auto&& move) {
+      if (state_->owns(std::get<0>(move)))
+        all.add(std::forward<decltype(move)>(move));
+    });
+    return all.apply();
+  }
+
+  /// How many of the service's timers are pending; a one-shot timer is counted until its callback
+  /// has run.
+  [[nodiscard]] std::size_t size() const { return state_->size(); }
+  [[nodiscard]] bool empty() const { return size() == 0; }
+
+  // ---- Notifications
+
+  /// Yields the next firing: `void(error_code, timer_notification)`. Those that call at once are
+  /// served in turn. `operation_aborted` if it was cancelled through its slot, or if the service is
+  /// shut down or the wheel ends meanwhile; `errc::shut_down` if that was before and all is
+  /// received.
+  template <class CompletionToken = DefaultToken>
+  auto async_receive(CompletionToken&& token = CompletionToken()) {
+    return net::async_initiate<CompletionToken, void(net::error_code, timer_notification)>(
+        [host = host_, state = state_](auto&& handler) {
+          const auto slot = net::get_associated_cancellation_slot(handler);
+          auto op = detail::make_wait_op<detail::receive_op>(
+              std::forward<decltype(handler)>(handler), host->any_executor());
+          detail::on_cancellation(slot, [s = std::weak_ptr(state), ticket = op->ticket()] {
+            if (const auto still_there = s.lock())
+              still_there->abort(ticket);
+          });
+          state->receive(std::move(op));
+        },
+        token);
+  }
+
+  /// Cancels the service's timers and closes it: scheduling throws `errc::shut_down`. What was
+  /// fired before can still be received. Never waits for anyone. Idempotent.
+  void shutdown() {
+    state_->close();
+    while (const timer_id id = state_->take_one())
+      host_->cancel(id);
+  }
+
+private:
+  std::shared_ptr<detail::timer_host> host_;
+  std::shared_ptr<detail::service_state> state_;
+};
+
+using timer_service = basic_timer_service<>;
+
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_TIMER_SERVICE_HPP

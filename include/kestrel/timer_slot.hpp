@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+//
+// timer_slot: the first of two steps to a timer. Its id is known before there is a callback, which
+// may therefore hold it.
+
+#ifndef KESTREL_TIMER_SLOT_HPP
+#define KESTREL_TIMER_SLOT_HPP
+
+#include <kestrel/detail/timer_host.hpp>
+#include <kestrel/timer_id.hpp>
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+KESTREL_BEGIN_NAMESPACE
+
+namespace detail {
+struct slot_access;
+}
+
+/// A slot of a wheel that is set aside for one timer. Scheduling a task in it makes it empty; one
+/// that is destroyed unused gives its slot back. It may outlive the wheel.
+///
+/// Until then its id names no timer: `cancel` and `postpone` return false.
+///
+/// Thread safety: distinct objects safe, shared objects unsafe.
+class timer_slot {
+public:
+  /// An empty slot. Scheduling in it is an error.
+  timer_slot() = default;
+
+  timer_slot(timer_slot&& other) noexcept
+      : host_(std::move(other.host_)), id_{std::exchange(other.id_, timer_id())} {}
+
+  timer_slot& operator=(timer_slot&& other) noexcept {
+    timer_slot moved(std::move(other));
+    std::swap(host_, moved.host_);
+    std::swap(id_, moved.id_);
+    return *this;
+  }
+
+  ~timer_slot() {
+    if (host_ != nullptr)
+      host_->deallocate({&id_, 1});
+  }
+
+  /// The id that the timer will have. A default-made one if the slot is empty.
+  [[nodiscard]] timer_id id() const noexcept { return id_; }
+
+  explicit operator bool() const noexcept { return host_ != nullptr; }
+
+private:
+  friend detail::slot_access;
+
+  std::shared_ptr<detail::timer_host> host_;
+  timer_id id_;
+};
+
+namespace detail {
+
+struct slot_access {
+  static const std::shared_ptr<timer_host>& host(const timer_slot& slot) noexcept {
+    return slot.host_;
+  }
+
+  /// `n` of them, or none.
+  static std::vector<timer_slot> make(const std::shared_ptr<timer_host>& host, std::size_t n) {
+    std::vector<timer_slot> slots(n);
+    slots_aside aside(*host, n);
+    for (std::size_t i = 0; i != n; ++i) {
+      slots[i].host_ = host;
+      slots[i].id_ = aside.ids()[i];
+    }
+    aside.use();
+    return slots;
+  }
+
+  static void use(timer_slot& slot) noexcept {
+    slot.host_ = nullptr;
+    slot.id_ = timer_id();
+  }
+};
+
+} // namespace detail
+
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_TIMER_SLOT_HPP

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+//
+// Whether the thread sanitizer watches, under which tests of threads do less.
+
+#ifndef KESTREL_TESTS_THREAD_SANITIZER_HPP
+#define KESTREL_TESTS_THREAD_SANITIZER_HPP
+
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool thread_sanitizer = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+inline constexpr bool thread_sanitizer = true;
+#else
+inline constexpr bool thread_sanitizer = false;
+#endif
+#else
+inline constexpr bool thread_sanitizer = false;
+#endif
+
+#endif // KESTREL_TESTS_THREAD_SANITIZER_HPP
