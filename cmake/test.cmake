@@ -37,9 +37,10 @@ and run this command again.")
   list(APPEND arguments "-DCMAKE_CXX_COMPILER=${clang}")
 endif()
 
+# What is built once, and from nothing, is built fastest with several sources in one translation unit.
 # Presets are looked up in the working directory.
 execute_process(
-  COMMAND "${CMAKE_COMMAND}" --preset "${PRESET}" ${arguments}
+  COMMAND "${CMAKE_COMMAND}" --preset "${PRESET}" -DCMAKE_UNITY_BUILD=ON ${arguments}
   WORKING_DIRECTORY "${KESTREL_SOURCE_DIR}"
   COMMAND_ERROR_IS_FATAL ANY)
 execute_process(

@@ -324,17 +324,17 @@ TEST_CASE_METHOD(one_wheel, "One of a batch may cancel the others that are due w
                  "[batch][reentrancy]") {
   batch_handle batch;
   int ran = 0;
-  std::size_t cancelled = 99;
+  std::size_t withdrawn = 99;
   std::vector<timer_task> tasks;
   for (int i = 0; i != 300; ++i)
     tasks.push_back(timer_task::one_shot(10ms, [&] {
       if (++ran == 140) // of a later round of callbacks
-        cancelled = batch.cancel_all();
+        withdrawn = batch.cancel_all();
     }));
   batch = wheel.schedule(tasks);
   stall(io, 10ms);
   CHECK(ran == 140);
-  CHECK(cancelled == 160);
+  CHECK(withdrawn == 160);
   CHECK(wheel.empty());
   CHECK(out_of_work(io));
 }
@@ -866,14 +866,14 @@ TEST_CASE("A batch does what its timers would do one by one", "[batch][different
     }
     case 1: {
       std::vector<timer_id> ids;
-      std::size_t cancelled = 0;
+      std::size_t withdrawn = 0;
       for (std::size_t i = 0; i != n; ++i) {
         const pair p = pick();
         ids.push_back(p.of_batch);
-        cancelled += one_by_one.cancel(p.single);
+        withdrawn += one_by_one.cancel(p.single);
       }
-      work += cancelled;
-      REQUIRE(batched.cancel(ids) == cancelled);
+      work += withdrawn;
+      REQUIRE(batched.cancel(ids) == withdrawn);
       break;
     }
     case 2: {

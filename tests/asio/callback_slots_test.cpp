@@ -488,7 +488,8 @@ TEST_CASE_METHOD(one_signal, "A task that could not be scheduled may be schedule
 
 // ---- Lifetimes
 
-TEST_CASE("A slot may be emitted when the wheel is gone", "[callback_slots][lifetimes]") {
+TEST_CASE("The slot of a callback may be emitted when the wheel is gone",
+          "[callback_slots][lifetimes]") {
   const at_start clock;
   asio::cancellation_signal signal;
   auto io = std::make_unique<asio::io_context>();

@@ -71,16 +71,16 @@ TEST_CASE("Ids that name no timer of this wheel cancel nothing", "[cancel]") {
 TEST_CASE_METHOD(one_wheel, "The first of two timers that are due together may cancel the second",
                  "[cancel]") {
   kestrel::timer_id second;
-  int cancelled = 0;
+  int successes = 0;
   bool ran = false;
   const auto first = wheel.schedule_after(10ms, [&] {
-    cancelled += wheel.cancel(second);
-    cancelled += wheel.cancel(second);
+    successes += wheel.cancel(second);
+    successes += wheel.cancel(second);
   });
   second =
       wheel.schedule_after(GENERATE(as<manual_clock::duration>{}, 10ms, 20ms), [&] { ran = true; });
   stall(io, 30ms);
-  CHECK(cancelled == 1);
+  CHECK(successes == 1);
   CHECK_FALSE(ran);
   CHECK_FALSE(wheel.cancel(first));
   CHECK(wheel.empty());
@@ -159,9 +159,9 @@ TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled, run() returns", "
 TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled while another runs, run() returns",
                  "[cancel]") {
   const auto far = wheel.schedule_after(1h, [] {});
-  bool cancelled = false;
+  bool withdrawn = false;
   SECTION("from a callback") {
-    wheel.schedule_after(10ms, [&] { cancelled = wheel.cancel(far); });
+    wheel.schedule_after(10ms, [&] { withdrawn = wheel.cancel(far); });
     stall(io, 10ms);
   }
   SECTION("from a periodic callback that ends itself") {
@@ -169,7 +169,7 @@ TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled while another runs
     wheel.schedule_every(10ms, 10ms, [&, self_first](kestrel::timer_id id) {
       if (self_first)
         wheel.cancel(id);
-      cancelled = wheel.cancel(far);
+      withdrawn = wheel.cancel(far);
       if (!self_first)
         wheel.cancel(id);
     });
@@ -177,17 +177,17 @@ TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled while another runs
   }
   SECTION("from a callback on a strand") {
     wheel.schedule_after(
-        10ms, asio::bind_executor(asio::make_strand(io), [&] { cancelled = wheel.cancel(far); }));
+        10ms, asio::bind_executor(asio::make_strand(io), [&] { withdrawn = wheel.cancel(far); }));
     stall(io, 10ms);
   }
   SECTION("while a callback waits in its strand's queue") {
     asio::io_context other;
     wheel.schedule_after(10ms, asio::bind_executor(asio::make_strand(other), [] {}));
     stall(io, 10ms);
-    cancelled = wheel.cancel(far);
+    withdrawn = wheel.cancel(far);
     other.run();
   }
-  CHECK(cancelled);
+  CHECK(withdrawn);
   CHECK(wheel.empty());
   CHECK(out_of_work(io));
 }

@@ -1059,8 +1059,6 @@ TEST_CASE("A timer that is being scheduled while its service is shut down is not
 
 namespace {
 
-constexpr int scale = thread_sanitizer ? 5 : 1;
-
 /// What is left when several threads schedule, postpone and cancel, while two others run what is
 /// due, and one shuts the service down after so many firings.
 struct storm {
@@ -1172,7 +1170,7 @@ storm raise_storm(unsigned seed, std::uint64_t firings) {
 } // namespace
 
 TEST_CASE("Many threads, and a shutdown among them: each firing is told", "[service][threads]") {
-  for (int round = 0; round != 30 / scale; ++round) {
+  for (int round = 0; round != 30 / slowdown; ++round) {
     const storm after = raise_storm(100u * static_cast<unsigned>(round), 2000);
 
     CHECK(after.told == after.fired);
@@ -1185,7 +1183,7 @@ TEST_CASE("Many threads, and a shutdown among them: each firing is told", "[serv
 
 TEST_CASE("Shutdown among many threads leaves no timer behind", "[service][threads]") {
   std::size_t left_behind = 0;
-  for (int round = 0; round != 30 / scale; ++round)
+  for (int round = 0; round != 30 / slowdown; ++round)
     left_behind += raise_storm(7919u * static_cast<unsigned>(round), 100).left_behind;
   CHECK(left_behind == 0);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Whether the thread sanitizer watches, under which tests of threads do less.
+// Whether the thread sanitizer watches, and how much less tests of threads then do.
 
 #ifndef KESTREL_TESTS_THREAD_SANITIZER_HPP
 #define KESTREL_TESTS_THREAD_SANITIZER_HPP
@@ -16,5 +16,7 @@ inline constexpr bool thread_sanitizer = false;
 #else
 inline constexpr bool thread_sanitizer = false;
 #endif
+
+inline constexpr int slowdown = thread_sanitizer ? 5 : 1;
 
 #endif // KESTREL_TESTS_THREAD_SANITIZER_HPP

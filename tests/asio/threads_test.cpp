@@ -187,7 +187,7 @@ TEST_CASE("Shutdown in the storm", "[threads]") {
     kestrel::timer_wheel wheel{io};
     const auto strand = asio::make_strand(io);
     const auto alive = std::make_shared<int>();
-    std::atomic<bool> closed{false};
+    std::atomic<bool> is_closed{false};
     std::atomic<int> after{0};
     std::atomic<int> unexpected{0};
     {
@@ -197,7 +197,7 @@ TEST_CASE("Shutdown in the storm", "[threads]") {
         producers.emplace_back([&] {
           try {
             for (int i = 0;; ++i) {
-              const auto f = [&after, alive, was = closed.load()] { after += was; };
+              const auto f = [&after, alive, was = is_closed.load()] { after += was; };
               const auto id =
                   i % 2 ? wheel.schedule_after(i % 7 * 100us, f)
                         : wheel.schedule_after(i % 7 * 100us, asio::bind_executor(strand, f));
@@ -214,7 +214,7 @@ TEST_CASE("Shutdown in the storm", "[threads]") {
       while (wheel.stats().fired < 100)
         std::this_thread::yield();
       wheel.shutdown();
-      closed = true;
+      is_closed = true;
       for (std::thread& t : producers)
         t.join();
       running.finish();

@@ -34,7 +34,7 @@ namespace {
 using error_codes = std::vector<asio::error_code>;
 
 const asio::error_code success;
-const asio::error_code aborted = asio::error::operation_aborted;
+const asio::error_code operation_aborted = asio::error::operation_aborted;
 
 auto note_in(error_codes& told) {
   return [&told](asio::error_code ec) { told.push_back(ec); };
@@ -155,7 +155,7 @@ TEST_CASE_METHOD(one_wheel, "A wait that is cancelled leaves no timer behind", "
   CHECK(told.empty()); // never inline
   signal.emit(type);
   settle(io);
-  CHECK(told == error_codes{aborted});
+  CHECK(told == error_codes{operation_aborted});
   signal.emit(type);
   CHECK(out_of_work(io));
 }
@@ -169,7 +169,7 @@ TEST_CASE_METHOD(one_wheel, "A wait that is due is told of its end or of its can
     manual_clock::advance(10ms);
     signal.emit(asio::cancellation_type::all);
     settle(io);
-    CHECK(told == error_codes{aborted});
+    CHECK(told == error_codes{operation_aborted});
   }
   SECTION("cancelled after it was told") {
     stall(io, 10ms);
@@ -213,14 +213,14 @@ TEST_CASE("A slot may be emitted when the wheel is gone", "[wait_after][lifetime
   signal.emit(asio::cancellation_type::terminal);
   if (GENERATE(false, true)) {
     settle(*io);
-    CHECK(told == error_codes{aborted});
+    CHECK(told == error_codes{operation_aborted});
   }
   io.reset();
   signal.emit(asio::cancellation_type::terminal);
   CHECK(told.size() <= 1);
 }
 
-TEST_CASE("When the wheel ends, waits are aborted", "[wait_after][lifetimes]") {
+TEST_CASE("When the wheel ends, waits are operation_aborted", "[wait_after][lifetimes]") {
   const at_start clock;
   asio::io_context io;
   std::optional<manual_wheel> wheel(std::in_place, io);
@@ -238,11 +238,11 @@ TEST_CASE("When the wheel ends, waits are aborted", "[wait_after][lifetimes]") {
     settle(io);
   }
   settle(io);
-  CHECK(told == error_codes{aborted, aborted});
+  CHECK(told == error_codes{operation_aborted, operation_aborted});
   CHECK(out_of_work(io));
 }
 
-TEST_CASE_METHOD(one_wheel, "A wait that begins after shutdown() is aborted",
+TEST_CASE_METHOD(one_wheel, "A wait that begins after shutdown() is operation_aborted",
                  "[wait_after][lifetimes]") {
   wheel.shutdown();
   error_codes told;
@@ -252,7 +252,7 @@ TEST_CASE_METHOD(one_wheel, "A wait that begins after shutdown() is aborted",
   CHECK(told.empty());
   signal.emit(asio::cancellation_type::terminal);
   settle(io);
-  CHECK(told == error_codes{aborted, aborted});
+  CHECK(told == error_codes{operation_aborted, operation_aborted});
 }
 
 TEST_CASE("When the context of a wait goes first, its handler is destroyed",
@@ -274,16 +274,16 @@ TEST_CASE("When the context of a wait goes first, its handler is destroyed",
   io.reset();
   CHECK(alive.use_count() == 2); // with the one here
   other.run();
-  CHECK(elsewhere == error_codes{aborted});
+  CHECK(elsewhere == error_codes{operation_aborted});
   wheel.async_wait_after(1h, asio::bind_executor(other, note_in(elsewhere)));
   other.restart();
   other.run();
-  CHECK(elsewhere == error_codes{aborted, aborted});
+  CHECK(elsewhere == error_codes{operation_aborted, operation_aborted});
   std::promise<asio::error_code> told; // on a thread of the system's
   std::future<asio::error_code> error = told.get_future();
   wheel.async_wait_after(
       1h, [told = std::move(told)](asio::error_code ec) mutable { told.set_value(ec); });
-  CHECK(error.get() == aborted);
+  CHECK(error.get() == operation_aborted);
 }
 
 TEST_CASE("A context that is stopped and restarted ends the waits that are over",
@@ -343,6 +343,6 @@ TEST_CASE("A wait without a lock, on a wheel for one thread", "[wait_after]") {
   stall(io, 10ms);
   signal.emit(asio::cancellation_type::partial);
   settle(io);
-  CHECK(told == error_codes{success, aborted});
+  CHECK(told == error_codes{success, operation_aborted});
   CHECK(out_of_work(io));
 }

@@ -774,8 +774,6 @@ TEST_CASE_METHOD(one_wheel, "A callback may cancel a wait for its own timer",
 
 namespace {
 
-constexpr int scale = thread_sanitizer ? 5 : 1;
-
 /// Two threads that call run() until told that no more will come.
 class two_runners {
 public:
@@ -816,7 +814,7 @@ struct tally {
 } // namespace
 
 TEST_CASE("From many threads, each timer is told of once", "[tokens][threads]") {
-  constexpr std::size_t count = 20'000 / scale;
+  constexpr std::size_t count = 20'000 / slowdown;
   asio::io_context io;
   kestrel::timer_wheel wheel{io};
   std::vector<tally> first(2 * count);
@@ -897,7 +895,7 @@ TEST_CASE("From many threads, each timer is told of once", "[tokens][threads]") 
 
 TEST_CASE("A slot that is emitted while the timer fires ends the wait once",
           "[tokens][threads][cancellation]") {
-  constexpr std::size_t count = 10'000 / scale;
+  constexpr std::size_t count = 10'000 / slowdown;
   asio::io_context io;
   kestrel::timer_wheel wheel{io};
   std::vector<tally> first(count);
@@ -984,7 +982,7 @@ TEST_CASE("A reader of a periodic timer misses no firing, whichever thread it is
 }
 
 TEST_CASE("A wheel that is shut down under load ends each wait once", "[tokens][threads]") {
-  for (int round = 0; round != 50 / scale; ++round) {
+  for (int round = 0; round != 50 / slowdown; ++round) {
     asio::io_context io;
     kestrel::timer_wheel wheel{io};
     constexpr std::size_t count = 300;

@@ -13,41 +13,41 @@
 
 namespace {
 
-using occupancy = kestrel::detail::occupancy<std::allocator<int>>;
+using bitmap = kestrel::detail::occupancy<std::allocator<int>>;
 
 std::size_t next_set(const std::vector<bool>& flags, std::size_t from) {
   for (std::size_t i = from; i < flags.size(); ++i) {
     if (flags[i])
       return i;
   }
-  return occupancy::none;
+  return bitmap::none;
 }
 
 std::size_t next_set_cyclic(const std::vector<bool>& flags, std::size_t from) {
   const std::size_t ahead = next_set(flags, from);
-  return ahead != occupancy::none ? ahead : next_set(flags, 0);
+  return ahead != bitmap::none ? ahead : next_set(flags, 0);
 }
 
 // How often the two disagree when asked from everywhere.
-std::size_t differences(const occupancy& bits, const std::vector<bool>& flags, std::size_t step) {
+std::size_t differences(const bitmap& bits, const std::vector<bool>& flags, std::size_t step) {
   std::size_t wrong = 0;
   for (std::size_t i = 0; i < flags.size(); i += step) {
     wrong += bits.test(i) == flags[i] ? 0u : 1u;
     wrong += bits.find_from(i) == next_set(flags, i) ? 0u : 1u;
     wrong += bits.find_cyclic(i) == next_set_cyclic(flags, i) ? 0u : 1u;
   }
-  return wrong + (bits.find_from(flags.size()) == occupancy::none ? 0u : 1u);
+  return wrong + (bits.find_from(flags.size()) == bitmap::none ? 0u : 1u);
 }
 
 } // namespace
 
 TEST_CASE("An empty bitmap finds nothing", "[occupancy]") {
   const std::size_t size = GENERATE(as<std::size_t>{}, 1, 2, 64, 512, 4096, 8192, 1u << 20);
-  const occupancy bits(size, {});
-  CHECK(bits.find_from(0) == occupancy::none);
-  CHECK(bits.find_from(size - 1) == occupancy::none);
-  CHECK(bits.find_from(size) == occupancy::none);
-  CHECK(bits.find_cyclic(size / 2) == occupancy::none);
+  const bitmap bits(size, {});
+  CHECK(bits.find_from(0) == bitmap::none);
+  CHECK(bits.find_from(size - 1) == bitmap::none);
+  CHECK(bits.find_from(size) == bitmap::none);
+  CHECK(bits.find_cyclic(size / 2) == bitmap::none);
 }
 
 TEST_CASE("A single bit is found from everywhere", "[occupancy]") {
@@ -55,13 +55,13 @@ TEST_CASE("A single bit is found from everywhere", "[occupancy]") {
   std::size_t wrong = 0;
   const std::size_t step = size > 1000 ? 61 : 1;
   for (std::size_t i = 0; i < size; i += step) {
-    occupancy bits(size, {});
+    bitmap bits(size, {});
     std::vector<bool> flags(size);
     bits.set(i);
     flags[i] = true;
     wrong += differences(bits, flags, step);
     bits.clear(i);
-    wrong += bits.find_from(0) == occupancy::none ? 0u : 1u;
+    wrong += bits.find_from(0) == bitmap::none ? 0u : 1u;
   }
   CHECK(wrong == 0);
 }
@@ -70,7 +70,7 @@ TEST_CASE("Any history of setting and clearing is remembered", "[occupancy]") {
   const std::size_t size = GENERATE(as<std::size_t>{}, 1, 4, 64, 512, 4096, 16'384);
   const std::size_t density = GENERATE(as<std::size_t>{}, 2, 20, 1000);
   std::mt19937_64 random(size + density);
-  occupancy bits(size, {});
+  bitmap bits(size, {});
   std::vector<bool> flags(size);
   std::size_t wrong = 0;
   for (int i = 0; i != 4'000; ++i) {
@@ -80,7 +80,7 @@ TEST_CASE("Any history of setting and clearing is remembered", "[occupancy]") {
       flags[at] = true;
     } else {
       const std::size_t set = next_set_cyclic(flags, at);
-      if (set != occupancy::none) {
+      if (set != bitmap::none) {
         bits.clear(set);
         flags[set] = false;
       }

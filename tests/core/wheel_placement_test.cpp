@@ -81,13 +81,13 @@ TEMPLATE_TEST_CASE("Small geometries place timers as exactly as large ones", "[w
 TEST_CASE("The largest geometry works", "[wheel][placement]") {
   kestrel::wheel<int, kestrel::dynamic_geometry> wheel(
       kestrel::dynamic_geometry::in_ticks(1u << 20, 1u << 20, 1 << 20));
-  const tick turn = tick{1} << 40;
-  wheel.insert(turn + 1, 3);
-  wheel.insert(turn, 2);
+  const tick far = tick{1} << 40;
+  wheel.insert(far + 1, 3);
+  wheel.insert(far, 2);
   wheel.insert((tick{1} << 20) + 1, 1);
   wheel.insert((tick{1} << 20) - 1, 0);
-  CHECK(fired_in(wheel, turn + 1) ==
-        firings{{0, (tick{1} << 20) - 1}, {1, (tick{1} << 20) + 1}, {2, turn}, {3, turn + 1}});
+  CHECK(fired_in(wheel, far + 1) ==
+        firings{{0, (tick{1} << 20) - 1}, {1, (tick{1} << 20) + 1}, {2, far}, {3, far + 1}});
 }
 
 TEST_CASE("A timer may be due exactly where a level wraps", "[wheel][placement]") {

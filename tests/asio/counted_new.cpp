@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+//
+// The operators new and delete that count.
+
+#include "counted_new.hpp"
+
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+using namespace kestrel_tests;
+
+namespace {
+
+void* counted(std::size_t size, std::size_t alignment) {
+  if (until_failure == 0) {
+    if (!fail_for_good)
+      until_failure = no_failure;
+    throw std::bad_alloc();
+  }
+  if (until_failure != no_failure)
+    --until_failure;
+  void* const p =
+      alignment <= alignof(std::max_align_t)
+          ? std::malloc(size)
+          : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  if (p == nullptr)
+    throw std::bad_alloc();
+  ++allocations;
+  ++live_blocks;
+  return p;
+}
+
+void give_back(void* p) noexcept {
+  if (p != nullptr)
+    --live_blocks;
+  std::free(p);
+}
+
+} // namespace
+
+void* operator new(std::size_t size) { return counted(size, 1); }
+void* operator new[](std::size_t size) { return counted(size, 1); }
+void* operator new(std::size_t size, std::align_val_t a) {
+  return counted(size, static_cast<std::size_t>(a));
+}
+void* operator new[](std::size_t size, std::align_val_t a) {
+  return counted(size, static_cast<std::size_t>(a));
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  try {
+    return counted(size, 1);
+  } catch (const std::bad_alloc&) {
+    return nullptr;
+  }
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return operator new(size, std::nothrow);
+}
+void operator delete(void* p) noexcept { give_back(p); }
+void operator delete[](void* p) noexcept { give_back(p); }
+void operator delete(void* p, std::size_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::size_t) noexcept { give_back(p); }
+void operator delete(void* p, std::align_val_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { give_back(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
