@@ -32,6 +32,8 @@ enum class errc {
   invalid_capacity,      ///< the capacity of a timer_service is zero
   no_such_timer,         ///< the timer to wait for has fired, was cancelled, or never was
   shut_down,             ///< the wheel was shut down, or its execution context is gone
+  wheel_in_use,          ///< the execution context has a wheel already, of another geometry
+  other_time,            ///< a wheel of the execution context goes by another time
 };
 
 namespace detail {
@@ -69,6 +71,10 @@ public:
       return "there is no such timer, or no longer";
     case errc::shut_down:
       return "the timer wheel or timer service was shut down";
+    case errc::wheel_in_use:
+      return "the execution context has a wheel of another geometry already";
+    case errc::other_time:
+      return "a wheel of the execution context goes by another time already";
     }
     return "unknown kestrel error";
   }

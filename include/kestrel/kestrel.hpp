@@ -6,10 +6,12 @@
 #define KESTREL_KESTREL_HPP
 
 #include <kestrel/batch_handle.hpp>
+#include <kestrel/cancel_after.hpp>
 #include <kestrel/completion.hpp>
 #include <kestrel/error.hpp>
 #include <kestrel/missed_periods.hpp>
 #include <kestrel/slot_arena.hpp>
+#include <kestrel/steady_timer.hpp>
 #include <kestrel/timer_handle.hpp>
 #include <kestrel/timer_id.hpp>
 #include <kestrel/timer_notification.hpp>
@@ -18,6 +20,7 @@
 #include <kestrel/timer_task.hpp>
 #include <kestrel/timer_wheel.hpp>
 #include <kestrel/timer_wheel_stats.hpp>
+#include <kestrel/use_wheel.hpp>
 #include <kestrel/version.hpp>
 #include <kestrel/wheel.hpp>
 #include <kestrel/wheel_config.hpp>

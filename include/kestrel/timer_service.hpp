@@ -7,6 +7,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/batch.hpp>
+#include <kestrel/detail/initiation.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/service_state.hpp>
 #include <kestrel/error.hpp>
@@ -20,6 +21,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <ranges>
 #include <span>
@@ -86,10 +88,13 @@ public:
     return schedule(timer_task::one_shot(delay, std::forward<F>(f)));
   }
 
-  /// Fires at `deadline` by `Clock`, which is the wheel's; reads it once more than the wheel does.
+  /// Fires at `deadline` by `Clock`, which is the wheel's; asks for the time once more than it
+  /// does.
   template <class Clock, class Duration, class F = detail::do_nothing>
   timer_id schedule_at(const std::chrono::time_point<Clock, Duration>& deadline, F&& f = {}) {
-    return schedule_after(detail::time_until(deadline), std::forward<F>(f));
+    const std::int64_t delay =
+        detail::saturating_sub(detail::instant_of(deadline), host_->now_ns());
+    return schedule_after(std::chrono::nanoseconds(delay), std::forward<F>(f));
   }
 
   template <class Rep1, class Period1, class Rep2, class Period2, class F = detail::do_nothing>
@@ -183,16 +188,18 @@ public:
   template <class CompletionToken = DefaultToken>
   auto async_receive(CompletionToken&& token = CompletionToken()) {
     return net::async_initiate<CompletionToken, void(net::error_code, timer_notification)>(
-        [host = host_, state = state_](auto&& handler) {
-          const auto slot = net::get_associated_cancellation_slot(handler);
-          auto op = detail::make_wait_op<detail::receive_op>(
-              std::forward<decltype(handler)>(handler), host->any_executor());
-          detail::on_cancellation(slot, [s = std::weak_ptr(state), ticket = op->ticket()] {
-            if (const auto still_there = s.lock())
-              still_there->abort(ticket);
-          });
-          state->receive(std::move(op));
-        },
+        detail::initiation(host_,
+                           [host = host_, state = state_](auto&& handler) {
+                             const auto slot = net::get_associated_cancellation_slot(handler);
+                             auto op = detail::make_wait_op<detail::receive_op>(
+                                 std::forward<decltype(handler)>(handler), host->any_executor());
+                             detail::on_cancellation(
+                                 slot, [s = std::weak_ptr(state), ticket = op->ticket()] {
+                                   if (const auto still_there = s.lock())
+                                     still_there->abort(ticket);
+                                 });
+                             state->receive(std::move(op));
+                           }),
         token);
   }
 

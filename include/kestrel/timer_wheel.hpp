@@ -125,7 +125,7 @@ public:
   explicit basic_timer_wheel(const executor_type& executor,
                              const wheel_config& config = {}) requires
       std::constructible_from<geometry_type, const wheel_config&>
-      : basic_timer_wheel(executor, checked(config)) {}
+      : basic_timer_wheel(executor, detail::checked_geometry<clock_type, geometry_type>(config)) {}
 
   explicit basic_timer_wheel(const executor_type& executor, const geometry_type& geometry)
       : engine_(engine::create(executor, geometry)) {}
@@ -322,6 +322,10 @@ public:
 
   // ---- The whole wheel
 
+  /// What the wheel goes by: the time of its clock, unless a test has put its execution context
+  /// under virtual time (kestrel/testing.hpp). Code that takes it from here can be tested so.
+  [[nodiscard]] time_point now() const { return engine_->time().clock_now(); }
+
   /// How many timers are pending. A periodic timer is, until it is cancelled.
   [[nodiscard]] std::size_t size() const { return engine_->size(); }
   [[nodiscard]] bool empty() const { return size() == 0; }
@@ -344,13 +348,7 @@ public:
 private:
   template <class>
   friend class basic_timer_service;
-
-  static geometry_type checked(const wheel_config& config) {
-    if (config.l0_tick % duration(1) != std::chrono::nanoseconds::zero())
-      detail::throw_error(errc::invalid_l0_tick,
-                          detail::field_and_value(errc::invalid_l0_tick, config));
-    return geometry_type(config);
-  }
+  friend struct detail::host_access;
 
   template <class F>
   static constexpr bool has_slot = detail::has_cancellation_slot<std::decay_t<F>>;

@@ -65,7 +65,7 @@ struct receipt {
 receipt once(timer_id id) { return {{}, {id, timer_kind::one_shot, 1}}; }
 receipt periods(timer_id id, std::uint64_t n) { return {{}, {id, timer_kind::periodic, n}}; }
 
-const receipt aborted{asio::error::operation_aborted, {}};
+const receipt receive_aborted{asio::error::operation_aborted, {}};
 const receipt closed{kestrel::make_error_code(errc::shut_down), {}};
 
 /// Receipts in the order they came in.
@@ -184,7 +184,7 @@ TEST_CASE_METHOD(one_service,
     settle(io);
     return told;
   }();
-  CHECK(more == receipts{aborted});
+  CHECK(more == receipts{receive_aborted});
 }
 
 TEST_CASE_METHOD(one_service, "A slow reader of a periodic timer is told how often it fired",
@@ -664,7 +664,7 @@ TEST_CASE_METHOD(one_wheel, "Two services on one wheel do not hear of each other
   CHECK(b.size() == 1);
   a.reset();
   pass(io, 10ms);
-  CHECK(of_a.told.back() == aborted);
+  CHECK(of_a.told.back() == receive_aborted);
   CHECK(of_b.told == receipts(3, periods(in_b, 1)));
 }
 
@@ -686,7 +686,7 @@ TEST_CASE_METHOD(one_service, "A receiver is cancelled through its slot",
   stop.emit(type);
   CHECK(second.empty()); // not inline
   settle(io);
-  CHECK(second == receipts{aborted});
+  CHECK(second == receipts{receive_aborted});
   stop.emit(type);
 
   const std::vector<timer_id> ids = one_shots(2);
@@ -727,7 +727,7 @@ TEST_CASE("Cancelling a receiver after its service ended does no harm",
   }
   stop.emit(asio::cancellation_type::all);
   settle(io);
-  CHECK(told == receipts{aborted});
+  CHECK(told == receipts{receive_aborted});
 }
 
 TEST_CASE_METHOD(one_service, "With no receiver left, nothing is held up and nothing is lost",
@@ -778,7 +778,7 @@ TEST_CASE_METHOD(one_service, "Shutdown cancels the service's timers and tells t
   CHECK(service.size() == 0);
   CHECK(wheel.size() == 1);
   settle(io);
-  CHECK(told == receipts{aborted, aborted});
+  CHECK(told == receipts{receive_aborted, receive_aborted});
   pass(io, 20ms);
   CHECK(ran);
   CHECK(told.size() == 2);
@@ -872,7 +872,7 @@ TEST_CASE("A service may be destroyed in its own callback, and in its receiver",
       service.reset();
     });
     stall(io, 10ms);
-    CHECK(told == receipts{aborted});
+    CHECK(told == receipts{receive_aborted});
   }
   SECTION("a receiver") {
     service->async_receive([&](asio::error_code, timer_notification) {
@@ -933,7 +933,7 @@ TEST_CASE("The wheel may be destroyed before its service", "[service][lifetimes]
   CHECK(error_of([&] { service.schedule_after(10ms); }) == errc::shut_down);
   settle(io);
   if (waiting) {
-    CHECK(told == receipts{once(fired), aborted});
+    CHECK(told == receipts{once(fired), receive_aborted});
   } else {
     const auto executor = io.get_executor();
     service.async_receive(asio::bind_executor(executor, told.note()));
@@ -976,7 +976,7 @@ TEST_CASE("The execution context may be destroyed before the wheel and its servi
     service.async_receive(asio::bind_executor(other.get_executor(), told.note()));
     io.reset();
     other.run();
-    CHECK(told == receipts{once(fired), aborted});
+    CHECK(told == receipts{once(fired), receive_aborted});
   }
   CHECK(alive.use_count() == 1);
   CHECK(error_of([&] { service.schedule_after(10ms); }) == errc::shut_down);

@@ -87,14 +87,14 @@ struct memory_use {
 };
 
 template <class T>
-class counting_allocator {
+class measuring_allocator {
 public:
   using value_type = T;
 
-  explicit counting_allocator(memory_use& use) noexcept : use_{&use} {}
+  explicit measuring_allocator(memory_use& use) noexcept : use_{&use} {}
 
   template <class U>
-  counting_allocator(const counting_allocator<U>& other) noexcept : use_{other.use_} {}
+  measuring_allocator(const measuring_allocator<U>& other) noexcept : use_{other.use_} {}
 
   T* allocate(std::size_t n) {
     ++use_->live;
@@ -107,13 +107,13 @@ public:
     std::allocator<T>().deallocate(p, n);
   }
 
-  friend bool operator==(const counting_allocator& a, const counting_allocator& b) noexcept {
+  friend bool operator==(const measuring_allocator& a, const measuring_allocator& b) noexcept {
     return a.use_ == b.use_;
   }
 
 private:
   template <class U>
-  friend class counting_allocator;
+  friend class measuring_allocator;
 
   memory_use* use_;
 };
@@ -509,7 +509,7 @@ TEST_CASE_METHOD(one_wheel, "A wait uses its handler's allocator, and frees befo
                  "[tokens][allocators]") {
   memory_use use;
   int calls = 0;
-  auto f = asio::bind_allocator(counting_allocator<void>(use), [&](auto...) {
+  auto f = asio::bind_allocator(measuring_allocator<void>(use), [&](auto...) {
     CHECK(use.live == 0);
     ++calls;
   });
@@ -561,7 +561,7 @@ TEST_CASE("A handler's memory is given back when it is not called", "[tokens][al
     asio::io_context io;
     manual_wheel wheel{io};
     auto timer = wheel.schedule(timer_task::one_shot(10ms));
-    auto f = asio::bind_allocator(counting_allocator<void>(use),
+    auto f = asio::bind_allocator(measuring_allocator<void>(use),
                                   [](auto...) { FAIL("its context is gone"); });
     timer.async_wait(f);
     wheel.async_wait(timer.id(), f);
@@ -577,7 +577,7 @@ TEST_CASE_METHOD(one_wheel, "Waiting again and again takes no more memory",
   auto timer = wheel.schedule(timer_task::periodic(10ms, 10ms));
   long most = 0;
   for (int i = 0; i != 100; ++i) {
-    timer.async_wait(asio::bind_allocator(counting_allocator<void>(use), [](auto...) {}));
+    timer.async_wait(asio::bind_allocator(measuring_allocator<void>(use), [](auto...) {}));
     most = std::max(most, use.live);
     pass(io, 10ms);
     CHECK(use.live == 0);

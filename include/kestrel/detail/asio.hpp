@@ -17,6 +17,7 @@
 #include <boost/asio/associated_allocator.hpp>
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
+#include <boost/asio/associator.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/bind_allocator.hpp>
@@ -24,9 +25,12 @@
 #include <boost/asio/bind_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_type.hpp>
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/execution.hpp>
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
@@ -40,6 +44,13 @@
 #error "Kestrel needs Boost 1.81 or newer"
 #endif
 
+#if __has_include(<boost/asio/deferred.hpp>)
+#include <boost/asio/deferred.hpp>
+#define KESTREL_HAS_DEFERRED 1
+#else
+#include <boost/asio/experimental/deferred.hpp>
+#endif
+
 #if defined(BOOST_ASIO_HAS_CO_AWAIT)
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -49,7 +60,6 @@
 #if __has_include(<boost/asio/associated_immediate_executor.hpp>)
 #include <boost/asio/associated_immediate_executor.hpp>
 #include <boost/asio/bind_immediate_executor.hpp>
-#include <boost/asio/dispatch.hpp>
 #define KESTREL_HAS_IMMEDIATE_EXECUTOR 1
 #endif
 
@@ -59,6 +69,7 @@
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
 #include <asio/associated_executor.hpp>
+#include <asio/associator.hpp>
 #include <asio/async_result.hpp>
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/bind_allocator.hpp>
@@ -66,10 +77,13 @@
 #include <asio/bind_executor.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/cancellation_type.hpp>
+#include <asio/dispatch.hpp>
 #include <asio/error.hpp>
 #include <asio/error_code.hpp>
 #include <asio/execution.hpp>
 #include <asio/execution_context.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
 #include <asio/post.hpp>
 #include <asio/prefer.hpp>
 #include <asio/query.hpp>
@@ -81,6 +95,13 @@
 #error "Kestrel needs Asio 1.22.1 or newer"
 #endif
 
+#if __has_include(<asio/deferred.hpp>)
+#include <asio/deferred.hpp>
+#define KESTREL_HAS_DEFERRED 1
+#else
+#include <asio/experimental/deferred.hpp>
+#endif
+
 #if defined(ASIO_HAS_CO_AWAIT)
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
@@ -90,11 +111,18 @@
 #if __has_include(<asio/associated_immediate_executor.hpp>)
 #include <asio/associated_immediate_executor.hpp>
 #include <asio/bind_immediate_executor.hpp>
-#include <asio/dispatch.hpp>
 #define KESTREL_HAS_IMMEDIATE_EXECUTOR 1
 #endif
 
 #endif // defined(KESTREL_USE_BOOST_ASIO)
+
+// To specialise its templates, between these two.
+#if defined(KESTREL_USE_BOOST_ASIO)
+#define KESTREL_BEGIN_ASIO_NAMESPACE namespace boost::asio {
+#else
+#define KESTREL_BEGIN_ASIO_NAMESPACE namespace asio {
+#endif
+#define KESTREL_END_ASIO_NAMESPACE }
 
 KESTREL_BEGIN_NAMESPACE
 
@@ -111,6 +139,12 @@ namespace net = ::asio;
 #endif
 
 namespace detail {
+
+#if defined(KESTREL_HAS_DEFERRED)
+using net::deferred_t;
+#else
+using net::experimental::deferred_t;
+#endif
 
 template <class T>
 inline constexpr bool is_awaitable = false;

@@ -8,6 +8,7 @@
 #include <kestrel/completion.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/callback.hpp>
+#include <kestrel/detail/initiation.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/wait_op.hpp>
 #include <kestrel/detail/watch.hpp>
@@ -23,30 +24,30 @@ namespace detail {
 /// Waits for the next notice of a timer. `of` is null if there is no such timer, `host` for a
 /// handle that names none.
 template <class CompletionToken>
-auto async_wait(std::shared_ptr<timer_host> host, std::shared_ptr<watch> of,
+auto async_wait(const std::shared_ptr<timer_host>& host, std::shared_ptr<watch> of,
                 std::shared_ptr<notice_cursor> cursor, CompletionToken&& token) {
   return net::async_initiate<CompletionToken, void(net::error_code, completion)>(
-      // Not empty: GCC warns of empty ones within bind_executor.
-      [h = std::move(host)](auto&& handler, std::shared_ptr<watch> w,
-                            std::shared_ptr<notice_cursor> c) {
-        const auto slot = net::get_associated_cancellation_slot(handler);
-        notice_op_ptr op = make_wait_op<notice_op>(
-            std::forward<decltype(handler)>(handler),
-            h != nullptr ? h->any_executor() : net::any_io_executor(net::system_executor()));
-        if (w == nullptr) {
-          op.release()->complete_at_once(net::error_code(errc::no_such_timer), {});
-          return;
-        }
-        op->cursor = std::move(c);
-        on_cancellation(slot, [host = std::weak_ptr(h), of = w, ticket = op->ticket()] {
-          if (const auto still_there = host.lock())
-            still_there->abort_wait(*of, ticket);
-        });
-        if (notice_op_ptr told = h->wait(*w, std::move(op))) {
-          notice_op* const ended = told.release();
-          ended->complete_at_once(ended->error, ended->notice);
-        }
-      },
+      initiation(
+          host,
+          [h = host](auto&& handler, std::shared_ptr<watch> w, std::shared_ptr<notice_cursor> c) {
+            const auto slot = net::get_associated_cancellation_slot(handler);
+            notice_op_ptr op = make_wait_op<notice_op>(
+                std::forward<decltype(handler)>(handler),
+                h != nullptr ? h->any_executor() : net::any_io_executor(net::system_executor()));
+            if (w == nullptr) {
+              op.release()->complete_at_once(net::error_code(errc::no_such_timer), {});
+              return;
+            }
+            op->cursor = std::move(c);
+            on_cancellation(slot, [host = std::weak_ptr(h), of = w, ticket = op->ticket()] {
+              if (const auto still_there = host.lock())
+                still_there->abort_wait(*of, ticket);
+            });
+            if (notice_op_ptr told = h->wait(*w, std::move(op))) {
+              notice_op* const ended = told.release();
+              ended->complete_at_once(ended->error, ended->notice);
+            }
+          }),
       token, std::move(of), std::move(cursor));
 }
 
@@ -72,28 +73,29 @@ private:
 
 /// Waits until `delay` nanoseconds from now.
 template <class CompletionToken>
-auto async_wait_after(std::shared_ptr<timer_host> host, std::int64_t delay,
+auto async_wait_after(const std::shared_ptr<timer_host>& host, std::int64_t delay,
                       CompletionToken&& token) {
   return net::async_initiate<CompletionToken, void(net::error_code)>(
-      [h = std::move(host)](auto&& handler, std::int64_t ns) {
-        const auto slot = net::get_associated_cancellation_slot(handler);
-        auto op =
-            make_wait_op<wait_op<>>(std::forward<decltype(handler)>(handler), h->any_executor());
-        try {
-          timer_spec spec{callback(h->memory_of_callables(), end_of_wait(std::move(op))), ns, 0,
-                          missed_periods::skip};
-          slots_aside aside(*h, 1);
-          on_cancellation(slot, [host = std::weak_ptr(h), id = aside.ids()[0]] {
-            if (const auto still_there = host.lock())
-              still_there->cancel(id);
-          });
-          timer_spec* const specs[] = {&spec};
-          h->schedule(aside.ids(), specs, {});
-          aside.use();
-        } catch (...) {
-          // The wait was aborted where it was: the handler is told, which is better.
-        }
-      },
+      initiation(host,
+                 [h = host](auto&& handler, std::int64_t ns) {
+                   const auto slot = net::get_associated_cancellation_slot(handler);
+                   auto op = make_wait_op<wait_op<>>(std::forward<decltype(handler)>(handler),
+                                                     h->any_executor());
+                   try {
+                     timer_spec spec{callback(h->memory_of_callables(), end_of_wait(std::move(op))),
+                                     ns, 0, missed_periods::skip};
+                     slots_aside aside(*h, 1);
+                     on_cancellation(slot, [host = std::weak_ptr(h), id = aside.ids()[0]] {
+                       if (const auto still_there = host.lock())
+                         still_there->cancel(id);
+                     });
+                     timer_spec* const specs[] = {&spec};
+                     h->schedule(aside.ids(), specs, {});
+                     aside.use();
+                   } catch (...) {
+                     // The wait was aborted where it was: the handler is told, which is better.
+                   }
+                 }),
       token, delay);
 }
 

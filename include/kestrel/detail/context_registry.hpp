@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
 // context_registry: tells the wheels of an execution context when that context goes away, so that
-// a wheel may outlive it. A service, as every part of an execution context.
+// a wheel may outlive it, and what time they go by. A service, as every part of an execution
+// context.
 
 #ifndef KESTREL_DETAIL_CONTEXT_REGISTRY_HPP
 #define KESTREL_DETAIL_CONTEXT_REGISTRY_HPP
 
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/time_source.hpp>
 
 #include <memory>
 #include <mutex>
+#include <utility>
 
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
@@ -57,6 +60,22 @@ public:
     unlink(member);
   }
 
+  [[nodiscard]] bool has_wheels() const {
+    const std::lock_guard lock(mutex_);
+    return first_ != nullptr;
+  }
+
+  /// What wheels that are made from now on go by.
+  [[nodiscard]] context_time time() const {
+    const std::lock_guard lock(mutex_);
+    return time_;
+  }
+
+  void set_time(context_time time) {
+    const std::lock_guard lock(mutex_);
+    time_ = std::move(time);
+  }
+
 private:
   void shutdown() override {
     while (const std::shared_ptr<registered> member = take_first())
@@ -85,7 +104,8 @@ private:
     member.previous_ = member.next_ = nullptr;
   }
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  context_time time_;
   registered* first_ = nullptr;
 };
 

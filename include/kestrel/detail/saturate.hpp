@@ -82,11 +82,10 @@ std::int64_t delay_of(const std::chrono::duration<Rep, Period>& delay) {
   return ceil_ns(delay, errc::invalid_delay);
 }
 
+/// Since the epoch of the clock.
 template <class Clock, class Duration>
-std::chrono::nanoseconds time_until(const std::chrono::time_point<Clock, Duration>& time) {
-  const std::int64_t then = ceil_ns(time.time_since_epoch(), errc::invalid_delay);
-  const std::int64_t now = ceil_ns(Clock::now().time_since_epoch(), errc::invalid_delay);
-  return std::chrono::nanoseconds(saturating_sub(then, now));
+std::int64_t instant_of(const std::chrono::time_point<Clock, Duration>& time) {
+  return ceil_ns(time.time_since_epoch(), errc::invalid_delay);
 }
 
 template <class Rep, class Period>

@@ -58,8 +58,12 @@ protected:
 
   static constexpr std::uint64_t never = wheel_type::never;
 
-  timer_dispatcher(const Executor& executor, const geometry_type& geometry)
-      : executor_(executor), driver_(std::in_place, executor, driver_memory_), wheel_(geometry) {}
+  timer_dispatcher(const Executor& executor, const geometry_type& geometry,
+                   const context_time& time)
+      : executor_(executor),
+        clock_(time.source),
+        driver_(std::in_place, executor, driver_memory_, time),
+        wheel_(geometry) {}
 
   /// Tells the news that `f` has, which runs under the lock, after it.
   template <class F>
@@ -285,6 +289,7 @@ private:
 
   KESTREL_ALWAYS_INLINE void fire(timer_id id, pending_timer& t, lock_type& lock) {
     ++counters_.fired;
+    clock_.note_firing();
     if (t.is_periodic())
       fire_period(id, t, lock);
     else if (t.watched)

@@ -60,7 +60,8 @@ public:
   using clock = typename Traits::clock;
   using geometry_type = typename Traits::geometry;
 
-  timer_engine(const Executor& executor, const geometry_type& geometry) : base(executor, geometry) {
+  timer_engine(const Executor& executor, const geometry_type& geometry, const context_time& time)
+      : base(executor, geometry, time) {
     if constexpr (!std::is_constructible_v<geometry_type, const wheel_config&>)
       static_assert(wheel_clock<clock>::is_whole_ticks(geometry_type().granularity()),
                     "kestrel: l0_tick must be a whole number of clock ticks");
@@ -68,9 +69,9 @@ public:
 
   static std::shared_ptr<timer_engine> create(const Executor& executor,
                                               const geometry_type& geometry) {
-    auto engine = std::make_shared<timer_engine>(executor, geometry);
     auto& registry =
         net::use_service<context_registry>(net::query(executor, net::execution::context));
+    auto engine = std::make_shared<timer_engine>(executor, geometry, registry.time());
     registry.join(engine);
     engine->registry_ = &registry;
     return engine;
@@ -87,6 +88,8 @@ public:
 
   const wheel_clock<clock>& time() const noexcept { return clock_; }
 
+  std::int64_t now_ns() const override { return clock_.ns_of(clock_.now()); }
+
   // ---- Operations. Each takes the lock once and reads the clock at most once.
 
   timer_id schedule_after(std::int64_t delay, pending_timer&& entry) {
@@ -98,6 +101,14 @@ public:
   timer_id schedule_at(std::uint64_t deadline, pending_timer&& entry) {
     const guard_type guard(mutex_);
     return insert(deadline, entry);
+  }
+
+  timer_id schedule_after(std::int64_t delay, callback&& action) override {
+    return schedule_after(delay, one_shot(std::move(action)));
+  }
+
+  timer_id schedule_at_ns(std::int64_t time, callback&& action) override {
+    return schedule_at(clock_.deadline_of_ns(time), one_shot(std::move(action)));
   }
 
   /// The same for a callable that has a cancellation slot.
@@ -337,6 +348,10 @@ private:
     callback action;
     news told;
   };
+
+  static pending_timer one_shot(callback&& action) {
+    return pending_timer(0, missed_periods::skip, false, std::move(action));
+  }
 
   /// Saturates at the largest time point. A delay of zero or less is over: its deadline is the last
   /// tick before now, hence it is due at once, after whatever was due before it. Not so that of a

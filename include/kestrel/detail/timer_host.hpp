@@ -53,6 +53,13 @@ public:
     return callable_memory_;
   }
 
+  handler_memory& memory_of_handlers() noexcept { return handler_memory_; }
+
+  virtual std::int64_t now_ns() const = 0;
+
+  virtual timer_id schedule_after(std::int64_t delay, callback&& action) = 0;
+  virtual timer_id schedule_at_ns(std::int64_t time, callback&& action) = 0;
+
   /// Sets slots aside, all or none.
   virtual void allocate(std::span<timer_id> slots) = 0;
   virtual void deallocate(std::span<const timer_id> slots) noexcept = 0;
@@ -97,10 +104,17 @@ protected:
   virtual void deliver(timer_id id, std::uint32_t claim) = 0;
   virtual void end_delivery() noexcept = 0;
 
-  handler_memory delivery_memory_;
-
 private:
+  handler_memory handler_memory_;
   std::shared_ptr<callable_memory> callable_memory_ = std::make_shared<callable_memory>();
+};
+
+/// The host that a wheel is the face of.
+struct host_access {
+  template <class Wheel>
+  static std::shared_ptr<timer_host> host_of(const Wheel& wheel) noexcept {
+    return wheel.engine_;
+  }
 };
 
 /// Slots that are given back, unless they were used.
@@ -139,7 +153,9 @@ public:
       host_->end_delivery();
   }
 
-  allocator_type get_allocator() const noexcept { return allocator_type(host_->delivery_memory_); }
+  allocator_type get_allocator() const noexcept {
+    return allocator_type(host_->memory_of_handlers());
+  }
 
   void operator()() { host_->deliver(id_, claim_); }
 

@@ -156,28 +156,21 @@ private:
   std::tuple<net::error_code, Results...> results_;
 };
 
-/// `Base` is wait_op<Results...>, or derived from it.
-template <class Base, class Handler, class... Results>
-class wait_op_of final : public Base {
-  using executor_type = typename net::associated_executor<Handler, net::any_io_executor>::type;
-  using work_type = std::decay_t<decltype(net::prefer(std::declval<const executor_type&>(),
-                                                      net::execution::outstanding_work.tracked))>;
+/// A handler with its memory and the work of its executor. `Op` is the class derived from this,
+/// `Base` is wait_op<Results...> or derived from it, and `Executor` for handlers without their own.
+template <class Op, class Base, class Handler, class Executor, class... Results>
+class handler_op : public Base {
+  using executor_type = typename net::associated_executor<Handler, Executor>::type;
   using associated = typename net::associated_allocator<Handler>::type;
-  using allocator_type =
-      typename std::allocator_traits<associated>::template rebind_alloc<wait_op_of>;
+  using allocator_type = typename std::allocator_traits<associated>::template rebind_alloc<Op>;
   using traits = std::allocator_traits<allocator_type>;
 
 public:
-  wait_op_of(Handler&& handler, const net::any_io_executor& executor)
-      : handler_(std::move(handler)),
-        work_(net::prefer(net::get_associated_executor(handler_, executor),
-                          net::execution::outstanding_work.tracked)) {}
-
-  static wait_op_ptr<Base> make(Handler&& handler, const net::any_io_executor& executor) {
+  static wait_op_ptr<Base> make(Handler&& handler, const Executor& executor) {
     allocator_type allocator(net::get_associated_allocator(handler));
-    wait_op_of* op = traits::allocate(allocator, 1);
+    Op* op = traits::allocate(allocator, 1);
     try {
-      ::new (static_cast<void*>(op)) wait_op_of(std::move(handler), executor);
+      ::new (static_cast<void*>(op)) Op(std::move(handler), executor);
     } catch (...) {
       traits::deallocate(allocator, op, 1);
       throw;
@@ -204,7 +197,17 @@ public:
     free(allocator_type(net::get_associated_allocator(handler)));
   }
 
-private:
+protected:
+  using work_type = std::decay_t<decltype(net::prefer(std::declval<const executor_type&>(),
+                                                      net::execution::outstanding_work.tracked))>;
+
+  handler_op(Handler&& handler, const Executor& executor)
+      : handler_(std::move(handler)),
+        work_(net::prefer(net::get_associated_executor(handler_, executor),
+                          net::execution::outstanding_work.tracked)) {}
+
+  ~handler_op() = default;
+
   /// Through the immediate executor to the handler's own, if it has one.
   void dispatch([[maybe_unused]] net::error_code ec, [[maybe_unused]] Results... results) {
 #if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
@@ -220,12 +223,20 @@ private:
   }
 
   void free(allocator_type allocator) noexcept {
-    this->~wait_op_of();
-    traits::deallocate(allocator, this, 1);
+    Op* const op = static_cast<Op*>(this);
+    op->~Op();
+    traits::deallocate(allocator, op, 1);
   }
 
   Handler handler_;
   work_type work_;
+};
+
+template <class Base, class Handler, class... Results>
+class wait_op_of final : public handler_op<wait_op_of<Base, Handler, Results...>, Base, Handler,
+                                           net::any_io_executor, Results...> {
+  friend typename wait_op_of::handler_op;
+  using wait_op_of::handler_op::handler_op;
 };
 
 template <class Base, class Handler, class... Results>

@@ -1,17 +1,22 @@
 // SPDX-License-Identifier: MIT
 //
-// wheel_clock: time as a wheel counts it, in nanoseconds since the wheel's construction.
+// wheel_clock: time as a wheel counts it, in nanoseconds since the wheel's construction. It is the
+// clock's, unless the wheel's execution context is under virtual time.
 
 #ifndef KESTREL_DETAIL_WHEEL_CLOCK_HPP
 #define KESTREL_DETAIL_WHEEL_CLOCK_HPP
 
 #include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/saturate.hpp>
+#include <kestrel/detail/time_source.hpp>
 #include <kestrel/error.hpp>
+#include <kestrel/wheel_config.hpp>
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <ratio>
+#include <utility>
 
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
@@ -24,21 +29,38 @@ class wheel_clock {
 public:
   using time_point = typename Clock::time_point;
 
-  wheel_clock() : epoch_{ns_of(Clock::now())} {}
+  /// `source` stands for the clock, unless it is null.
+  explicit wheel_clock(std::shared_ptr<time_source> source)
+      : source_(std::move(source)), epoch_{ns_now()} {}
 
   [[nodiscard]] static constexpr bool is_whole_ticks(std::uint64_t ns) noexcept {
     constexpr std::chrono::nanoseconds tick = typename Clock::duration(1);
     return ns % static_cast<std::uint64_t>(tick.count()) == 0;
   }
 
-  [[nodiscard]] KESTREL_ALWAYS_INLINE std::uint64_t now() const {
-    return since_epoch(ns_of(Clock::now()));
+  [[nodiscard]] KESTREL_ALWAYS_INLINE std::uint64_t now() const { return since_epoch(ns_now()); }
+
+  /// As the clock shows it.
+  [[nodiscard]] time_point clock_now() const {
+    return time_point(
+        std::chrono::floor<typename Clock::duration>(std::chrono::nanoseconds(ns_now())));
+  }
+
+  /// For who moves a virtual time.
+  KESTREL_ALWAYS_INLINE void note_firing() const {
+    if (source_ != nullptr) [[unlikely]]
+      source_->note_firing();
   }
 
   /// Saturates at both ends; rounds up.
   template <class Duration>
   [[nodiscard]] std::uint64_t deadline_of(std::chrono::time_point<Clock, Duration> time) const {
-    return since_epoch(ceil_ns(time.time_since_epoch(), errc::invalid_delay));
+    return since_epoch(instant_of(time));
+  }
+
+  /// Of a time in nanoseconds since the epoch of `Clock`.
+  [[nodiscard]] std::uint64_t deadline_of_ns(std::int64_t time) const noexcept {
+    return since_epoch(time);
   }
 
   /// Nanoseconds since the epoch of `Clock`, saturated.
@@ -57,6 +79,12 @@ public:
   }
 
 private:
+  [[nodiscard]] KESTREL_ALWAYS_INLINE std::int64_t ns_now() const {
+    if (source_ != nullptr) [[unlikely]]
+      return source_->now<Clock>();
+    return ns_of(Clock::now());
+  }
+
   static std::int64_t ns_of(time_point time) {
     return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
   }
@@ -66,8 +94,17 @@ private:
     return since < 0 ? 0 : static_cast<std::uint64_t>(since);
   }
 
+  std::shared_ptr<time_source> source_;
   std::int64_t epoch_;
 };
+
+/// Throws `std::system_error` with the `errc` of the field that makes no sense with this clock.
+template <class Clock, class Geometry = dynamic_geometry>
+Geometry checked_geometry(const wheel_config& config) {
+  if (config.l0_tick % typename Clock::duration(1) != std::chrono::nanoseconds::zero())
+    throw_error(errc::invalid_l0_tick, field_and_value(errc::invalid_l0_tick, config));
+  return Geometry(config);
+}
 
 } // namespace detail
 KESTREL_END_NAMESPACE

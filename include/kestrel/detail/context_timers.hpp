@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT
+//
+// context_timers: what stands behind the steady_timers of an execution context. Their waits, under
+// one lock, each timer with one entry in the context's wheel while somebody waits.
+
+#ifndef KESTREL_DETAIL_CONTEXT_TIMERS_HPP
+#define KESTREL_DETAIL_CONTEXT_TIMERS_HPP
+
+#include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/context_wheel.hpp>
+#include <kestrel/detail/pending_timer.hpp>
+#include <kestrel/detail/timer_wait.hpp>
+#include <kestrel/detail/wheel_clock.hpp>
+#include <kestrel/missed_periods.hpp>
+#include <kestrel/timer_id.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+KESTREL_BEGIN_NAMESPACE
+namespace detail {
+
+/// A timer that is reset loses its waits and mostly gets a new one at once. So its entry stays in
+/// the wheel meanwhile, idle, and is postponed then. But when nobody waits for any timer of the
+/// context, there is no entry, which would keep `run()` from returning.
+///
+/// Lock order: this one's, the engine's. Thread safe.
+template <class Clock>
+class timer_waits final : public wait_host,
+                          public std::enable_shared_from_this<timer_waits<Clock>> {
+  using engine = context_engine<Clock>;
+  using wait_list = wait_op_list<timer_wait>;
+
+public:
+  explicit timer_waits(std::shared_ptr<engine> e) noexcept : engine_(std::move(e)) {}
+
+  [[nodiscard]] const wheel_clock<Clock>& time() const noexcept { return engine_->time(); }
+
+  // ---- Queues, one for each timer that was waited for. They are used again, and never freed.
+
+  wait_queue* acquire() {
+    const std::lock_guard lock(mutex_);
+    if (free_ == nullptr)
+      return &queues_.emplace_back();
+    return std::exchange(free_, free_->next);
+  }
+
+  /// Cancels its waits.
+  void release(wait_queue& queue) {
+    cancel(queue);
+    const std::lock_guard lock(mutex_);
+    queue.next = std::exchange(free_, &queue);
+  }
+
+  // ---- Waits
+
+  /// All waits of a queue are for the same deadline.
+  void wait(wait_queue& queue, std::uint64_t deadline, timer_wait_ptr wait) {
+    const std::lock_guard lock(mutex_);
+    if (shut_down_)
+      return; // as if it had been there before
+    if (queue.waits.empty())
+      file(queue, deadline);
+    queue.waits.push(std::move(wait));
+  }
+
+  /// Cancels all, and returns how many. The deadline is about to change.
+  std::size_t reset(wait_queue& queue) { return cancel_all(queue, true); }
+
+  std::size_t cancel(wait_queue& queue) { return cancel_all(queue, false); }
+
+  /// The one that has waited longest.
+  std::size_t cancel_one(wait_queue& queue) {
+    return cancel_which(queue, [](wait_list& l) { return l.empty() ? timer_wait_ptr() : l.pop(); });
+  }
+
+  std::size_t cancel(wait_queue& queue, std::uint64_t ticket) {
+    return cancel_which(queue, [ticket](wait_list& l) { return l.take(ticket); });
+  }
+
+  /// The context ends, and with it all waits. Their handlers are destroyed and not called.
+  void shutdown() {
+    wait_list ended;
+    const std::lock_guard lock(mutex_);
+    shut_down_ = true;
+    for (wait_queue& queue : queues_) {
+      ended.append(std::move(queue.waits));
+      abort_sent(queue);
+      queue.entry = timer_id();
+    }
+    idle_ = nullptr;
+  }
+
+private:
+  /// What the wheel calls. A timer that has gone, and whose queue is another's, had another id.
+  struct expiry {
+    timer_waits* owner;
+    wait_queue* queue;
+
+    void operator()(timer_id entry) const { owner->expire(*queue, entry); }
+  };
+
+  void expire(wait_queue& queue, timer_id entry) {
+    std::unique_lock lock(mutex_);
+    if (queue.entry != entry)
+      return;
+    queue.entry = timer_id();
+    if (queue.waits.empty()) {
+      unlink_idle(queue);
+      return;
+    }
+    end_waiting();
+    wait_list due(std::move(queue.waits));
+    timer_wait_ptr first = due.pop();
+    if (due.empty() && first->runs_here()) {
+      lock.unlock();
+      first.release()->call({});
+      return;
+    }
+    send(queue, std::move(first), lock);
+    while (!due.empty())
+      send(queue, due.pop(), lock);
+  }
+
+  void send(wait_queue& queue, timer_wait_ptr wait, std::unique_lock<std::mutex>& lock) {
+    timer_wait* const sent = wait.get();
+    queue.sent.push(std::move(wait));
+    lock.unlock();
+    sent->send(this->shared_from_this(), queue);
+    lock.lock();
+  }
+
+  void arrive(wait_queue& queue, timer_wait& wait) noexcept override {
+    const std::lock_guard lock(mutex_);
+    static_cast<void>(queue.sent.take(wait.ticket()).release());
+  }
+
+  // ---- Cancelling. Handlers are posted, and that not under the lock.
+
+  std::size_t cancel_all(wait_queue& queue, bool keep_entry) {
+    std::unique_lock lock(mutex_);
+    std::size_t cancelled = abort_sent(queue);
+    wait_list aborted(std::move(queue.waits));
+    if (!aborted.empty())
+      keep_entry ? make_idle(queue) : withdraw(queue);
+    else if (queue.entry && !keep_entry)
+      withdraw_idle(queue);
+    lock.unlock();
+    for (; !aborted.empty(); ++cancelled)
+      abort(aborted.pop());
+    return cancelled;
+  }
+
+  /// The one that `take` takes out of the list that has it.
+  template <class Take>
+  std::size_t cancel_which(wait_queue& queue, const Take& take) {
+    std::unique_lock lock(mutex_);
+    if (timer_wait* const sent = take(queue.sent).release()) {
+      sent->error = net::error::operation_aborted;
+      return 1;
+    }
+    timer_wait_ptr wait = take(queue.waits);
+    if (wait == nullptr)
+      return 0;
+    if (queue.waits.empty())
+      withdraw(queue);
+    lock.unlock();
+    abort(std::move(wait));
+    return 1;
+  }
+
+  static void abort(timer_wait_ptr wait) noexcept {
+    wait.release()->complete(net::error::operation_aborted);
+  }
+
+  static std::size_t abort_sent(wait_queue& queue) noexcept {
+    std::size_t n = 0;
+    for (; !queue.sent.empty(); ++n)
+      queue.sent.pop().release()->error = net::error::operation_aborted;
+    return n;
+  }
+
+  // ---- Entries of the wheel, under the lock
+
+  void file(wait_queue& queue, std::uint64_t deadline) {
+    if (!queue.entry) {
+      queue.entry = insert(queue, deadline);
+    } else {
+      if (!engine_->postpone_at(queue.entry, deadline)) // it is expiring, and will find another
+        queue.entry = insert(queue, deadline);
+      unlink_idle(queue);
+    }
+    ++waiting_;
+  }
+
+  timer_id insert(wait_queue& queue, std::uint64_t deadline) {
+    return engine_->schedule_at(deadline, pending_timer(0, missed_periods::skip, false,
+                                                        engine_->memory_of_callables(),
+                                                        expiry{this, &queue}));
+  }
+
+  void withdraw(wait_queue& queue) {
+    engine_->cancel(std::exchange(queue.entry, timer_id()));
+    end_waiting();
+  }
+
+  void withdraw_idle(wait_queue& queue) {
+    unlink_idle(queue);
+    engine_->cancel(std::exchange(queue.entry, timer_id()));
+  }
+
+  void make_idle(wait_queue& queue) {
+    queue.previous = nullptr;
+    queue.next = idle_;
+    if (idle_ != nullptr)
+      idle_->previous = &queue;
+    idle_ = &queue;
+    end_waiting();
+  }
+
+  void unlink_idle(wait_queue& queue) noexcept {
+    (queue.previous != nullptr ? queue.previous->next : idle_) = queue.next;
+    if (queue.next != nullptr)
+      queue.next->previous = queue.previous;
+  }
+
+  void end_waiting() {
+    if (--waiting_ != 0)
+      return;
+    while (idle_ != nullptr)
+      withdraw_idle(*idle_);
+  }
+
+  std::mutex mutex_;
+  std::shared_ptr<engine> engine_;
+  std::size_t waiting_ = 0; // timers that somebody waits for
+  bool shut_down_ = false;
+  wait_queue* idle_ = nullptr; // have an entry, and nobody waits for them
+  wait_queue* free_ = nullptr;
+  std::deque<wait_queue> queues_;
+};
+
+/// Ends the waits with the context. Its timers keep the rest, and may outlive it.
+template <class Clock>
+class context_timers : public net::execution_context::service {
+public:
+  inline static net::execution_context::id id;
+
+  explicit context_timers(net::execution_context& context)
+      : net::execution_context::service(context),
+        waits_(std::make_shared<timer_waits<Clock>>(
+            net::use_service<context_wheel<Clock>>(context).get())) {}
+
+  [[nodiscard]] const std::shared_ptr<timer_waits<Clock>>& waits() const noexcept { return waits_; }
+
+private:
+  void shutdown() override { waits_->shutdown(); }
+
+  std::shared_ptr<timer_waits<Clock>> waits_;
+};
+
+} // namespace detail
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_DETAIL_CONTEXT_TIMERS_HPP

@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: MIT
+//
+// timed_operation: an asynchronous operation that a timer on a wheel cancels. What stands behind
+// cancel_after and cancel_at.
+
+#ifndef KESTREL_DETAIL_TIMED_OPERATION_HPP
+#define KESTREL_DETAIL_TIMED_OPERATION_HPP
+
+#include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/callback.hpp>
+#include <kestrel/detail/context_wheel.hpp>
+#include <kestrel/detail/handler_memory.hpp>
+#include <kestrel/detail/timer_host.hpp>
+#include <kestrel/timer_id.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+KESTREL_BEGIN_NAMESPACE
+namespace detail {
+
+/// When an operation is cancelled, by which wheel, and how.
+struct timeout {
+  std::int64_t ns;                  // from its initiation, or since the epoch of the wheel's clock
+  bool is_absolute;                 // the latter
+  std::shared_ptr<timer_host> host; // null: the wheel of the context in which the handler runs
+  net::cancellation_type type;
+};
+
+/// What an operation and its timer have in common: the signal that cancels the operation. The
+/// operation may complete while it is cancelled, or before it is wholly initiated, on whichever
+/// thread; the phases keep these apart. In memory of the wheel's, since it may have to outlive the
+/// handler.
+template <class Executor>
+class timed_operation {
+public:
+  /// Shares it.
+  class pointer {
+  public:
+    pointer() = default;
+    explicit pointer(timed_operation* p) noexcept : p_{p} {}
+    pointer(const pointer& other) noexcept : p_{other.p_} {
+      if (p_ != nullptr)
+        p_->owners_.fetch_add(1, std::memory_order_relaxed);
+    }
+    pointer(pointer&& other) noexcept : p_{std::exchange(other.p_, nullptr)} {}
+    pointer& operator=(pointer other) noexcept {
+      std::swap(p_, other.p_);
+      return *this;
+    }
+
+    ~pointer() {
+      if (p_ != nullptr && p_->owners_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+        p_->free();
+    }
+
+    timed_operation* operator->() const noexcept { return p_; }
+    explicit operator bool() const noexcept { return p_ != nullptr; }
+
+  private:
+    timed_operation* p_ = nullptr;
+  };
+
+  /// With its timer, which does nothing before `initiated`.
+  static pointer make(const timeout& t, std::shared_ptr<timer_host> host,
+                      const Executor& executor) {
+    void* const memory = host->memory_of_handlers().allocate(sizeof(timed_operation));
+    const pointer p(::new (memory) timed_operation(t.type, std::move(host), executor));
+    p->id_ = p->schedule(t, callback(p->host_->memory_of_callables(), expiry{p}));
+    return p;
+  }
+
+  timed_operation(const timed_operation&) = delete;
+  timed_operation& operator=(const timed_operation&) = delete;
+
+  [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
+  [[nodiscard]] net::cancellation_slot slot() noexcept { return signal_.slot(); }
+
+  /// Makes up for a timer that was too early for it.
+  static void initiated(const pointer& p) {
+    phase now = phase::starting;
+    if (p->change(now, phase::waiting))
+      return;
+    if (now == phase::expired && p->change(now, phase::waiting))
+      net::post(p->executor_, expiry{p});
+  }
+
+  /// Cancels the operation, unless it is over or being cancelled.
+  void emit(net::cancellation_type type) {
+    phase now = phase::waiting;
+    if (!change(now, phase::emitting))
+      return;
+    struct at_end {
+      ~at_end() {
+        phase still = phase::emitting;
+        op.change(still, phase::waiting);
+      }
+      timed_operation& op;
+    } const guard{*this};
+    signal_.emit(type);
+  }
+
+  /// False if the operation is just being cancelled, by a caller up the stack or on another thread.
+  [[nodiscard]] bool complete() {
+    phase now = phase_.load(std::memory_order_acquire);
+    do {
+      if (now == phase::emitting)
+        return false;
+    } while (!change(now, phase::over));
+    host_->cancel(id_);
+    return true;
+  }
+
+  /// The operation was destroyed instead.
+  void abandon() {
+    phase_.store(phase::over, std::memory_order_release);
+    host_->cancel(id_);
+  }
+
+private:
+  enum class phase : unsigned char { starting, expired, waiting, emitting, over };
+
+  /// The timer's callback. Cancels the operation where its handler runs.
+  struct expiry {
+    using executor_type = Executor;
+    executor_type get_executor() const noexcept { return op->executor_; }
+    void operator()() const { op->expire(); }
+
+    pointer op;
+  };
+
+  timed_operation(net::cancellation_type type, std::shared_ptr<timer_host> host,
+                  const Executor& executor) noexcept
+      : host_(std::move(host)), executor_(executor), type_{type} {}
+
+  ~timed_operation() = default;
+
+  void free() noexcept {
+    const std::shared_ptr<timer_host> host(std::move(host_)); // has the memory
+    this->~timed_operation();
+    host->memory_of_handlers().deallocate(this, sizeof(timed_operation));
+  }
+
+  timer_id schedule(const timeout& t, callback&& action) {
+    return t.is_absolute ? host_->schedule_at_ns(t.ns, std::move(action))
+                         : host_->schedule_after(t.ns, std::move(action));
+  }
+
+  void expire() {
+    phase now = phase::starting;
+    if (!change(now, phase::expired))
+      emit(type_);
+  }
+
+  bool change(phase& from, phase to) noexcept {
+    return phase_.compare_exchange_strong(from, to, std::memory_order_acq_rel);
+  }
+
+  std::atomic<int> owners_{1};
+  std::atomic<phase> phase_{phase::starting};
+  net::cancellation_signal signal_;
+  std::shared_ptr<timer_host> host_;
+  timer_id id_;
+  Executor executor_;
+  net::cancellation_type type_;
+};
+
+/// The handler of an operation with a timeout. Is associated with what the user's handler is, but
+/// for the cancellation slot.
+template <class Handler, class Executor>
+class timed_handler {
+  using operation = timed_operation<Executor>;
+
+public:
+  using cancellation_slot_type = net::cancellation_slot;
+
+  timed_handler(Handler&& handler, typename operation::pointer op)
+      : handler_(std::move(handler)), op_(std::move(op)) {
+    const auto outer = net::get_associated_cancellation_slot(handler_);
+    if (outer.is_connected())
+      forward(outer);
+  }
+
+  timed_handler(timed_handler&&) = default;
+
+  ~timed_handler() {
+    if (op_)
+      op_->abandon();
+  }
+
+  [[nodiscard]] const Handler& handler() const noexcept { return handler_; }
+  cancellation_slot_type get_cancellation_slot() const noexcept { return op_->slot(); }
+
+  template <class... Results>
+  void operator()(Results&&... results) {
+    if (!op_->complete())
+      return come_back(std::forward<Results>(results)...);
+    auto outer = net::get_associated_cancellation_slot(handler_);
+    if (outer.is_connected())
+      outer.clear();
+    op_ = {};
+    std::move(handler_)(std::forward<Results>(results)...);
+  }
+
+private:
+  template <class... Results>
+  class with_results {
+  public:
+    using allocator_type = typename net::associated_allocator<Handler>::type;
+
+    template <class... R>
+    explicit with_results(timed_handler&& handler, R&&... results)
+        : handler_(std::move(handler)), results_(std::forward<R>(results)...) {}
+
+    allocator_type get_allocator() const noexcept {
+      return net::get_associated_allocator(handler_.handler());
+    }
+
+    void operator()() { std::apply(handler_, std::move(results_)); }
+
+  private:
+    timed_handler handler_;
+    std::tuple<Results...> results_;
+  };
+
+  /// An emission through the slot of the user's handler goes on to the operation.
+  template <class Slot>
+  void forward(Slot outer) {
+    outer.assign([op = op_](net::cancellation_type type) {
+      const typename operation::pointer held(op); // which the operation may clear the slot of
+      held->emit(type);
+    });
+  }
+
+  /// When the cancellation that completed the operation has returned.
+  template <class... Results>
+  void come_back(Results&&... results) {
+    const auto executor = op_->executor();
+    net::post(executor, with_results<std::decay_t<Results>...>(std::move(*this),
+                                                               std::forward<Results>(results)...));
+  }
+
+  Handler handler_;
+  typename operation::pointer op_;
+};
+
+template <class Executor>
+auto context_of(const Executor& executor)
+    -> decltype(net::query(executor, net::execution::context)) {
+  return net::query(executor, net::execution::context);
+}
+
+/// Initiates an operation with a timeout.
+template <class Initiation>
+class initiate_timed {
+public:
+  using executor_type = typename net::associated_executor<Initiation, net::any_io_executor>::type;
+
+  initiate_timed(Initiation&& initiation, timeout t)
+      : initiation_(std::move(initiation)), timeout_(std::move(t)) {}
+  initiate_timed(const Initiation& initiation, timeout t)
+      : initiation_(initiation), timeout_(std::move(t)) {}
+
+  executor_type get_executor() const noexcept {
+    return net::associated_executor<Initiation, net::any_io_executor>::get(initiation_, fallback());
+  }
+
+  template <class Handler, class... Args>
+  void operator()(Handler&& handler, Args&&... args) && {
+    start(std::move(initiation_), std::forward<Handler>(handler), std::forward<Args>(args)...);
+  }
+
+  template <class Handler, class... Args>
+  void operator()(Handler&& handler, Args&&... args) const& {
+    start(initiation_, std::forward<Handler>(handler), std::forward<Args>(args)...);
+  }
+
+private:
+  /// On the handler's executor, unless it is one like `use_future`'s, which belongs to no context
+  /// or only to the system's: then on the operation's.
+  template <class Initiate, class Handler, class... Args>
+  void start(Initiate&& initiate, Handler&& handler, Args&&... args) const {
+    using associated = net::associated_executor<std::decay_t<Handler>, executor_type>;
+    const auto own = associated::get(handler, get_executor());
+    const auto start_on = [&](const auto& executor) {
+      this->start_on(executor, std::forward<Initiate>(initiate), std::forward<Handler>(handler),
+                     std::forward<Args>(args)...);
+    };
+    if constexpr (!requires { context_of(own); })
+      start_on(get_executor());
+    else if constexpr (std::is_same_v<typename associated::type, executor_type> ||
+                       !std::is_same_v<decltype(context_of(own)), net::execution_context&>)
+      start_on(own);
+    else if (&context_of(own) != &context_of(net::system_executor()))
+      start_on(own);
+    else
+      start_on(get_executor());
+  }
+
+  template <class Executor, class Initiate, class Handler, class... Args>
+  void start_on(const Executor& executor, Initiate&& initiate, Handler&& handler,
+                Args&&... args) const {
+    using handler_type = std::decay_t<Handler>;
+    const auto op = timed_operation<Executor>::make(timeout_, host_for(executor), executor);
+    std::forward<Initiate>(initiate)(
+        timed_handler<handler_type, Executor>(handler_type(std::forward<Handler>(handler)), op),
+        std::forward<Args>(args)...);
+    timed_operation<Executor>::initiated(op);
+  }
+
+  template <class Executor>
+  std::shared_ptr<timer_host> host_for(const Executor& executor) const {
+    return timeout_.host != nullptr ? timeout_.host
+                                    : shared_wheel<std::chrono::steady_clock>(executor);
+  }
+
+  net::any_io_executor fallback() const {
+    return timeout_.host != nullptr ? timeout_.host->any_executor()
+                                    : net::any_io_executor(net::system_executor());
+  }
+
+  Initiation initiation_;
+  timeout timeout_;
+};
+
+} // namespace detail
+KESTREL_END_NAMESPACE
+
+KESTREL_BEGIN_ASIO_NAMESPACE
+
+template <template <class, class> class Associator, class Handler, class Executor, class Candidate>
+struct associator<Associator, kestrel::detail::timed_handler<Handler, Executor>, Candidate>
+    : Associator<Handler, Candidate> {
+  using timed = kestrel::detail::timed_handler<Handler, Executor>;
+
+  static decltype(auto) get(const timed& h) noexcept {
+    return Associator<Handler, Candidate>::get(h.handler());
+  }
+  static decltype(auto) get(const timed& h, const Candidate& c) noexcept {
+    return Associator<Handler, Candidate>::get(h.handler(), c);
+  }
+};
+
+KESTREL_END_ASIO_NAMESPACE
+
+#endif // KESTREL_DETAIL_TIMED_OPERATION_HPP

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+//
+// basic_wheel_timer, steady_timer: the interface of asio::basic_waitable_timer, on a wheel that all
+// timers of an execution context share. Never early, up to one tick late, 1 ms unless `use_wheel`
+// said otherwise; O(1). Needs Asio 1.22.1.
+
+#ifndef KESTREL_STEADY_TIMER_HPP
+#define KESTREL_STEADY_TIMER_HPP
+
+#include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/context_timers.hpp>
+#include <kestrel/detail/timer_wait.hpp>
+#include <kestrel/detail/wait_op.hpp>
+#include <kestrel/use_wheel.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+KESTREL_BEGIN_NAMESPACE
+
+/// A timer that can be waited for, by any number of waits at once.
+///
+/// A wait completes at the first tick of the wheel at or after the expiry: up to one tick late plus
+/// the time the context needs to get to it, never early. An expiry in the past is due at once,
+/// which is soon after the initiating function has returned.
+///
+/// `using timer = kestrel::steady_timer;` is meant to replace `asio::steady_timer` as it is. What
+/// is better: the count that `cancel`, `cancel_one`, `expires_at` and `expires_after` return is how
+/// many waits end with `operation_aborted`, those included that are due and whose handlers are
+/// queued, as long as these have not been called; and the waits of a timer that was moved can still
+/// be cancelled through their slots.
+///
+/// Thread safety: distinct objects safe, shared objects unsafe.
+/// Complexity: O(1) amortised for each wait that begins or ends, but O(number of this timer's
+/// waits) for cancelling one of them through its slot. In steady state, nothing is allocated but
+/// the handlers' own memory, from their associated allocators. Exceptions: `std::bad_alloc`, and
+/// `errc::too_many_timers`, from `async_wait`, which has no effect then. Lifetime: the destructor
+/// cancels all waits. A timer may be moved, set, or destroyed from within a handler. When the
+/// context ends, handlers of pending waits are destroyed and not called; a timer may outlive its
+/// context, if its executor may.
+///
+///     kestrel::steady_timer timer(io, 5s);
+///     timer.async_wait([](asio::error_code ec) {
+///       if (!ec)
+///         std::cout << "five seconds later\n";
+///     });
+template <class Clock, class Executor = net::any_io_executor>
+class basic_wheel_timer {
+  template <class ExecutionContext>
+  static constexpr bool is_context =
+      std::is_convertible_v<ExecutionContext&, net::execution_context&>;
+
+  using waits = detail::timer_waits<Clock>;
+
+public:
+  using executor_type = Executor;
+  using clock_type = Clock;
+  using duration = typename clock_type::duration;
+  using time_point = typename clock_type::time_point;
+  using traits_type = net::wait_traits<clock_type>;
+
+  template <class Executor1>
+  struct rebind_executor {
+    using other = basic_wheel_timer<Clock, Executor1>;
+  };
+
+  /// The expiry is the epoch of the clock, so that a wait is due at once.
+  explicit basic_wheel_timer(const executor_type& executor)
+      : waits_(waits_of(net::query(executor, net::execution::context))), executor_(executor) {}
+
+  template <class ExecutionContext>
+  requires is_context<ExecutionContext>
+  explicit basic_wheel_timer(ExecutionContext& context)
+      : waits_(waits_of(context)), executor_(context.get_executor()) {}
+
+  basic_wheel_timer(const executor_type& executor, const time_point& expiry)
+      : basic_wheel_timer(executor) {
+    expiry_ = expiry;
+  }
+
+  template <class ExecutionContext>
+  requires is_context<ExecutionContext>
+  explicit basic_wheel_timer(ExecutionContext& context, const time_point& expiry)
+      : basic_wheel_timer(context) {
+    expiry_ = expiry;
+  }
+
+  basic_wheel_timer(const executor_type& executor, const duration& delay)
+      : basic_wheel_timer(executor) {
+    expiry_ = after(delay);
+  }
+
+  template <class ExecutionContext>
+  requires is_context<ExecutionContext>
+  explicit basic_wheel_timer(ExecutionContext& context, const duration& delay)
+      : basic_wheel_timer(context) {
+    expiry_ = after(delay);
+  }
+
+  /// Takes the waits along. `other` has none then, and may be used again.
+  basic_wheel_timer(basic_wheel_timer&& other) noexcept
+      : waits_(other.waits_),
+        queue_{std::exchange(other.queue_, nullptr)},
+        expiry_{other.expiry_},
+        executor_(other.executor_) {}
+
+  template <class Executor1>
+  requires std::is_convertible_v<Executor1, Executor>
+  basic_wheel_timer(basic_wheel_timer<Clock, Executor1>&& other)
+      : waits_(other.waits_), expiry_{other.expiry_}, executor_(other.executor_) {
+    queue_ = std::exchange(other.queue_, nullptr);
+  }
+
+  /// Cancels the waits there are, and takes those of `other` along.
+  basic_wheel_timer& operator=(basic_wheel_timer&& other) noexcept {
+    if (this != &other) {
+      release();
+      waits_ = other.waits_;
+      queue_ = std::exchange(other.queue_, nullptr);
+      expiry_ = other.expiry_;
+      std::destroy_at(&executor_); // executors need not be assignable
+      std::construct_at(&executor_, other.executor_);
+    }
+    return *this;
+  }
+
+  template <class Executor1>
+  requires std::is_convertible_v<Executor1, Executor> basic_wheel_timer&
+  operator=(basic_wheel_timer<Clock, Executor1>&& other) {
+    return *this = basic_wheel_timer(std::move(other));
+  }
+
+  ~basic_wheel_timer() { release(); }
+
+  executor_type get_executor() noexcept { return executor_; }
+
+  /// Ends all waits with `operation_aborted`, and returns how many.
+  std::size_t cancel() { return queue_ != nullptr ? waits_->cancel(*queue_) : 0; }
+
+  /// The same for the wait that began first. Returns 0 or 1.
+  std::size_t cancel_one() { return queue_ != nullptr ? waits_->cancel_one(*queue_) : 0; }
+
+  /// As it was set; not rounded to a tick.
+  time_point expiry() const { return expiry_; }
+
+  /// Cancels all waits and returns how many.
+  std::size_t expires_at(const time_point& expiry) {
+    const std::size_t cancelled = reset();
+    expiry_ = expiry;
+    return cancelled;
+  }
+
+  /// The same with a time from now. One beyond the clock's range is the end of that.
+  std::size_t expires_after(const duration& delay) {
+    const std::size_t cancelled = reset();
+    expiry_ = after(delay);
+    return cancelled;
+  }
+
+  /// Blocks until the expiry. Not rounded to a tick.
+  void wait() {
+    for (time_point now; (now = clock_type::now()) < expiry_;)
+      std::this_thread::sleep_for(traits_type::to_wait_duration(expiry_ - now));
+  }
+
+  void wait(net::error_code& ec) {
+    wait();
+    ec = {};
+  }
+
+  /// Waits until the expiry: `void(error_code)`, `operation_aborted` if the wait was cancelled.
+  ///
+  /// The handler is called exactly once, on its associated executor, which is the timer's if it has
+  /// none, and never from inside this function. Cancellation types: terminal, partial, total, also
+  /// after the timer was moved.
+  template <class WaitToken = typename net::default_completion_token<executor_type>::type>
+  auto
+  async_wait(WaitToken&& token = typename net::default_completion_token<executor_type>::type()) {
+    return net::async_initiate<WaitToken, void(net::error_code)>(initiate_async_wait(*this), token);
+  }
+
+private:
+  template <class Clock1, class Executor1>
+  friend class basic_wheel_timer;
+
+  class initiate_async_wait {
+  public:
+    using executor_type = Executor;
+
+    explicit initiate_async_wait(basic_wheel_timer& self) noexcept : self_{&self} {}
+
+    executor_type get_executor() const noexcept { return self_->executor_; }
+
+    template <class Handler>
+    void operator()(Handler&& handler) const {
+      self_->start(std::decay_t<Handler>(std::forward<Handler>(handler)));
+    }
+
+  private:
+    basic_wheel_timer* self_;
+  };
+
+  static std::shared_ptr<waits> waits_of(net::execution_context& context) {
+    return net::use_service<detail::context_timers<Clock>>(context).waits();
+  }
+
+  [[nodiscard]] time_point after(const duration& delay) const {
+    const time_point now = waits_->time().time_of(waits_->time().now());
+    if (delay > duration::zero() && now > time_point::max() - delay)
+      return time_point::max();
+    if (delay < duration::zero() && now < time_point::min() - delay)
+      return time_point::min();
+    return now + delay;
+  }
+
+  std::size_t reset() { return queue_ != nullptr ? waits_->reset(*queue_) : 0; }
+
+  void release() {
+    if (queue_ != nullptr)
+      waits_->release(*std::exchange(queue_, nullptr));
+  }
+
+  template <class Handler>
+  void start(Handler handler) {
+    const auto slot = net::get_associated_cancellation_slot(handler);
+    detail::timer_wait_ptr wait =
+        detail::timer_wait_of<Handler, Executor>::make(std::move(handler), executor_);
+    if (queue_ == nullptr)
+      queue_ = waits_->acquire();
+    detail::on_cancellation(slot,
+                            [of = std::weak_ptr(waits_), queue = queue_, ticket = wait->ticket()] {
+                              if (const auto still_there = of.lock())
+                                still_there->cancel(*queue, ticket);
+                            });
+    waits_->wait(*queue_, waits_->time().deadline_of(expiry_), std::move(wait));
+  }
+
+  std::shared_ptr<waits> waits_;        // of the context
+  detail::wait_queue* queue_ = nullptr; // since the first wait
+  time_point expiry_{};
+  Executor executor_;
+};
+
+/// In place of `asio::steady_timer`.
+using steady_timer = basic_wheel_timer<std::chrono::steady_clock>;
+
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_STEADY_TIMER_HPP

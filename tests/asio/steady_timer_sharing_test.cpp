@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: MIT
+//
+// steady_timers of a context beside each other: what is queued on strands and on other contexts,
+// who goes first, and threads.
+
+#include "timer_kinds.hpp"
+
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/bind_executor.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/strand.hpp>
+#include <asio/thread_pool.hpp>
+#include <catch.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+using namespace kestrel_tests;
+
+namespace {
+
+using outcome = std::optional<asio::error_code>;
+
+auto note(outcome& result) {
+  return [&result](asio::error_code ec) { result = ec; };
+}
+
+const asio::error_code aborted = asio::error::operation_aborted;
+
+struct one_context {
+  at_start clock;
+  asio::io_context io;
+  outcome seen;
+};
+
+} // namespace
+
+// ---- cancel tells the truth
+
+TEST_CASE_METHOD(one_context, "Cancel catches an expiry that is queued on a strand",
+                 "[steady_timer][cancel]") {
+  const auto strand = asio::make_strand(io);
+  kestrel_timer timer(io, 5ms);
+  std::size_t cancelled = 0;
+  timer.async_wait(asio::bind_executor(strand, note(seen)));
+  const auto end = [&] {
+    SECTION("by cancel") { cancelled = timer.cancel(); }
+    SECTION("by cancel_one") { cancelled = timer.cancel_one(); }
+    SECTION("by another expiry") { cancelled = timer.expires_after(1h); }
+  };
+  kestrel_timer first(io, 5ms); // is due at the same time, and so runs when the other is queued
+  first.async_wait([&](asio::error_code) { end(); });
+  stall(io, 5ms);
+  CHECK(cancelled == 1);
+  CHECK(seen == aborted);
+}
+
+TEST_CASE_METHOD(one_context, "Destroying a timer catches an expiry that is queued on a strand",
+                 "[steady_timer][cancel]") {
+  auto timer = std::make_unique<kestrel_timer>(io, 5ms);
+  timer->async_wait(asio::bind_executor(asio::make_strand(io), note(seen)));
+  kestrel_timer other(io, 5ms);
+  other.async_wait([&](asio::error_code) {
+    timer.reset();
+    timer = std::make_unique<kestrel_timer>(io, 1h); // whose waits are none of the other's
+    timer->async_wait([](asio::error_code) {});
+  });
+  stall(io, 5ms);
+  CHECK(seen == aborted);
+  CHECK(timer->cancel() == 1);
+}
+
+TEST_CASE_METHOD(one_context, "A slot catches an expiry that is queued on a strand",
+                 "[steady_timer][cancel]") {
+  asio::cancellation_signal signal;
+  kestrel_timer timer(io, 5ms);
+  timer.async_wait(asio::bind_cancellation_slot(
+      signal.slot(), asio::bind_executor(asio::make_strand(io), note(seen))));
+  kestrel_timer other(io, 5ms);
+  other.async_wait([&](asio::error_code) { signal.emit(asio::cancellation_type::total); });
+  stall(io, 5ms);
+  CHECK(seen == aborted);
+}
+
+// ---- Timers that are gone
+
+TEST_CASE_METHOD(one_context, "A slot of a timer that has gone is harmless",
+                 "[steady_timer][move]") {
+  asio::cancellation_signal signal;
+  kestrel_timer(io, 5ms).async_wait(asio::bind_cancellation_slot(signal.slot(), note(seen)));
+  kestrel_timer next(io, 5ms); // in the same place
+  outcome other;
+  next.async_wait(note(other));
+  signal.emit(asio::cancellation_type::all);
+  settle(io);
+  CHECK(seen == aborted);
+  CHECK(!other);
+  CHECK(next.cancel() == 1);
+}
+
+// ---- Lifetimes
+
+TEST_CASE_METHOD(one_context,
+                 "A wait that the end of a context finds on another context is not called",
+                 "[steady_timer][lifetime]") {
+  asio::io_context other;
+  const auto token = std::make_shared<int>();
+  {
+    asio::io_context own;
+    kestrel_timer timer(own, 5ms);
+    timer.async_wait(asio::bind_executor(other, [token](asio::error_code) {}));
+    stall(own, 5ms); // queued there
+  }
+  other.poll();
+  CHECK(token.use_count() == 1);
+}
+
+TEST_CASE_METHOD(one_context, "A wait of a context that ended with it queued is destroyed",
+                 "[steady_timer][lifetime]") {
+  const auto token = std::make_shared<int>();
+  kestrel_timer timer(io, 5ms);
+  {
+    asio::io_context other;
+    timer.async_wait(asio::bind_executor(other, [token](asio::error_code) { FAIL("called"); }));
+    stall(io, 5ms);
+    CHECK(token.use_count() == 2);
+  }
+  CHECK(token.use_count() == 1);
+  CHECK(timer.cancel() == 0);
+}
+
+// ---- Executors
+
+TEST_CASE("A strand that is blocked delays nobody's timers but its own",
+          "[steady_timer][executors]") {
+  asio::io_context io;
+  const auto strand = asio::make_strand(io);
+  std::atomic<bool> free = false;
+  kestrel::steady_timer first(strand, 0ms); // the first of the context
+  asio::post(strand, [&] {
+    while (!free)
+      std::this_thread::yield();
+  });
+  kestrel::steady_timer timer(io, 1ms);
+  timer.async_wait([&](asio::error_code) { free = true; });
+  first.async_wait([](asio::error_code) {});
+  std::thread helper([&] { io.run(); });
+  io.run();
+  helper.join();
+  CHECK(free);
+}
+
+// ---- Threads
+
+TEST_CASE("Timers of one context may be used from several threads", "[steady_timer][threads]") {
+  asio::thread_pool pool(2);
+  constexpr int rounds = 2000;
+  struct counts {
+    std::atomic<int> completed = 0;
+    std::atomic<int> aborted = 0;
+  };
+  counts seen;
+  std::atomic<std::size_t> cancelled = 0;
+  const auto user = [&](int seed) {
+    std::vector<kestrel::steady_timer> timers;
+    for (int i = 0; i != 8; ++i)
+      timers.emplace_back(pool);
+    for (int i = 0; i != rounds; ++i) {
+      auto& timer = timers[static_cast<std::size_t>((i * 5 + seed) % 8)];
+      cancelled += timer.expires_after(std::chrono::microseconds(i % 7 * 300));
+      timer.async_wait([&](asio::error_code ec) { ++(ec ? seen.aborted : seen.completed); });
+      if (i % 11 == 0)
+        cancelled += timer.cancel();
+    }
+    for (auto& timer : timers)
+      cancelled += timer.cancel();
+  };
+  std::thread one(user, 0);
+  std::thread two(user, 3);
+  one.join();
+  two.join();
+  pool.join();
+  CHECK(seen.completed + seen.aborted == 2 * rounds);
+  CHECK(static_cast<std::size_t>(seen.aborted) == cancelled);
+}
