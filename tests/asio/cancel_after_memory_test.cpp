@@ -19,6 +19,7 @@
 #include <chrono>
 #include <functional>
 
+using namespace kestrel_tests;
 using namespace std::chrono_literals;
 using kestrel::cancel_after;
 

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <memory>
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -79,9 +80,10 @@ inline bool is_here(const net::any_io_executor& executor) noexcept {
   using tracked =
       std::decay_t<decltype(net::prefer(std::declval<const net::io_context::executor_type&>(),
                                         net::execution::outstanding_work.tracked))>;
-  if (const auto* io = executor.target<tracked>())
-    return is_here(*io);
-  return executor.target<net::system_executor>() != nullptr;
+  // Asio 1.22's target() does not look at the type.
+  if (executor.target_type() == typeid(tracked))
+    return is_here(*executor.target<tracked>());
+  return executor.target_type() == typeid(net::system_executor);
 }
 
 /// A wait on its way, as the handler that is posted.
