@@ -100,7 +100,9 @@ static_assert(same_traits<timer_on<asio::steady_timer, io_executor>,
 static_assert(same_constructors<asio::steady_timer, kestrel::steady_timer>);
 static_assert(same_constructors<timer_on<asio::steady_timer, io_executor>,
                                 timer_on<kestrel::steady_timer, io_executor>>);
+#if !defined(KESTREL_USE_BOOST_ASIO) // the results of some of its functions differ
 static_assert(same_results<asio::steady_timer, kestrel::steady_timer>);
+#endif
 static_assert(converts_as_executors_do<asio::steady_timer>);
 static_assert(converts_as_executors_do<kestrel::steady_timer>);
 static_assert(std::is_nothrow_move_constructible_v<kestrel::steady_timer>);
