@@ -12,6 +12,7 @@
 #include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
+#include <asio/system_error.hpp>
 #include <asio/system_executor.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
@@ -599,7 +600,7 @@ CONFORMANCE("Completion tokens") {
     auto future = timer.async_wait(asio::use_future);
     timer.cancel();
     settle(this->io);
-    CHECK_THROWS_AS(future.get(), std::system_error);
+    CHECK_THROWS_AS(future.get(), asio::system_error);
   }
   SECTION("detached") {
     timer.async_wait(asio::detached);
