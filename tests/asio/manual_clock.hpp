@@ -112,15 +112,19 @@ inline constexpr manual_clock::duration tick = 10ms;
 inline std::size_t settle(asio::io_context& io) {
   using timer = asio::basic_waitable_timer<manual_clock, manual_wait_traits>;
   std::size_t total = 0;
-  for (;;) {
+  // The last work that another thread finishes may stop `io` after it has been given some more.
+  const auto poll = [&io] {
     io.restart();
+    return io.poll();
+  };
+  for (;;) {
     timer probe(io, manual_clock::now());
     const auto seen = std::make_shared<bool>(false);
     probe.async_wait([seen](asio::error_code) { *seen = true; });
     std::size_t ran = 0;
     while (!*seen)
-      ran += io.poll();
-    ran += io.poll();
+      ran += poll();
+    ran += poll();
     if (ran == 1)
       return total; // the probe alone
     total += ran - 1;
