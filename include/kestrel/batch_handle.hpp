@@ -65,12 +65,12 @@ public:
   template <std::ranges::input_range Delays>
   std::size_t postpone_each(Delays&& delays) const {
     detail::postponements moves(host_);
-    auto id = ids_.begin();
+    std::size_t n = 0;
     detail::for_each_element(std::forward<Delays>(delays), [&](auto&& delay) {
-      detail::require_same_length(id != ids_.end());
-      moves.add(*id++, std::forward<decltype(delay)>(delay));
+      detail::require_at_most("delays", n != size(), size());
+      moves.add(ids_[n++], std::forward<decltype(delay)>(delay));
     });
-    detail::require_same_length(id == ids_.end());
+    detail::require_same_length("delays", n, "timers", size());
     return moves.apply();
   }
 
@@ -78,14 +78,17 @@ public:
   template <std::ranges::input_range Delays, std::ranges::input_range Callbacks>
   std::size_t postpone_each(Delays&& delays, Callbacks&& callbacks) const {
     detail::postponements moves(host_);
-    auto id = ids_.begin();
     auto callback = std::ranges::begin(callbacks);
+    std::size_t n = 0;
     for (auto&& delay : delays) {
-      detail::require_same_length(id != ids_.end() && callback != std::ranges::end(callbacks));
-      moves.add(*id++, delay, detail::element<Callbacks>(callback));
+      detail::require_at_most("delays", n != size(), size());
+      if (callback == std::ranges::end(callbacks))
+        detail::require_same_length("callbacks", n, "timers", size());
+      moves.add(ids_[n++], delay, detail::element<Callbacks>(callback));
       ++callback;
     }
-    detail::require_same_length(id == ids_.end() && callback == std::ranges::end(callbacks));
+    detail::require_same_length("delays", n, "timers", size());
+    detail::require_at_most("callbacks", callback == std::ranges::end(callbacks), size());
     return moves.apply();
   }
 

@@ -23,7 +23,7 @@ enum class errc {
   invalid_l0_slots,      ///< `l0_slots` is zero, no power of two, or above 2^20
   invalid_l1_tick,       ///< `l1_tick` is no positive multiple of `l0_tick`, or longer than level 0
   invalid_l1_slots,      ///< `l1_slots` is zero, no power of two, above 2^20, or its span overflows
-  invalid_delay,         ///< a delay is not a number
+  invalid_delay,         ///< a delay, or an expiry, is not a number
   invalid_interval,      ///< a period is zero, negative or not a number
   invalid_callback,      ///< an empty std::function, a null function pointer, or a used task
   too_many_timers,       ///< more than 2^30 timers are pending at once
@@ -54,9 +54,9 @@ public:
       return "l1_slots must be a power of two from 1 to 2^20, and l1_tick * l1_slots must not "
              "overflow";
     case errc::invalid_delay:
-      return "delay must be a number";
+      return "a delay must be a number";
     case errc::invalid_interval:
-      return "interval must be positive";
+      return "an interval must be positive";
     case errc::invalid_callback:
       return "callback must not be empty";
     case errc::too_many_timers:

@@ -26,6 +26,7 @@
 #include <ranges>
 #include <span>
 #include <stdexcept>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -382,6 +383,10 @@ TEST_CASE_METHOD(one_wheel, "A batch that is refused has changed nothing", "[bat
   const auto before = wheel.stats();
 
   CHECK(error_of([&] { wheel.schedule(slots, tasks); }) == expected);
+  if (expected == errc::batch_length_mismatch)
+    CHECK(message_of([&] {
+            wheel.schedule(slots, tasks);
+          }).find("slots = " + std::to_string(slots.size()) + ", tasks = 4") != std::string::npos);
 
   CHECK(wheel.size() == (busy ? 1u : 0u));
   CHECK(other.empty());
@@ -689,6 +694,19 @@ TEST_CASE_METHOD(one_wheel,
     CHECK(refuses([&] { batch.postpone_each(std::span(delays).first(3), c); }));
     CHECK(refuses([&] { batch.postpone_each(d, std::span(callbacks).first(3)); }));
   }
+  const auto says = [](auto f, const char* lengths) {
+    return message_of(f).find(lengths) != std::string::npos;
+  };
+  const auto d2 = std::span(delays).first(2);
+  const auto d3 = std::span(delays).first(3);
+  const auto c2 = std::span(callbacks).first(2);
+  CHECK(says([&] { batch.postpone_each(d2); }, "delays = 2, timers = 3"));
+  CHECK(says([&] { batch.postpone_each(delays); }, "delays > 3, timers = 3"));
+  CHECK(says([&] { batch.postpone_each(d2, c2); }, "delays = 2, timers = 3"));
+  CHECK(says([&] { batch.postpone_each(d3, c2); }, "callbacks = 2, timers = 3"));
+  CHECK(says([&] { batch.postpone_each(d3, callbacks); }, "callbacks > 3, timers = 3"));
+  const auto endless = std::views::iota(1) | std::views::transform([](int s) { return s * 1s; });
+  CHECK(says([&] { batch.postpone_each(endless); }, "delays > 3, timers = 3"));
   for (const handle& h : batch)
     CHECK(h.expiry() == manual_clock::start + 10ms);
   CHECK(wheel.stats().postponed == 0);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
-// error_of: which error a call reports, for tests of what is refused.
+// error_of, message_of: which error a call reports, for tests of what is refused.
 
 #ifndef KESTREL_TESTS_ERROR_OF_HPP
 #define KESTREL_TESTS_ERROR_OF_HPP
 
+#include <string>
 #include <system_error>
 
 namespace kestrel_tests {
@@ -16,6 +17,17 @@ std::error_code error_of(F f) {
     f();
   } catch (const std::system_error& e) {
     return e.code();
+  }
+  return {};
+}
+
+/// What that exception says.
+template <class F>
+std::string message_of(F f) {
+  try {
+    f();
+  } catch (const std::system_error& e) {
+    return e.what();
   }
   return {};
 }

@@ -3,6 +3,7 @@
 // Never early, at most one tick late: at every phase of the clock, on every level, for every kind
 // of duration.
 
+#include "error_of.hpp"
 #include "manual_clock.hpp"
 
 #include <catch.hpp>
@@ -11,7 +12,7 @@
 #include <cstdint>
 #include <limits>
 #include <ratio>
-#include <system_error>
+#include <string>
 #include <vector>
 
 using namespace kestrel_tests;
@@ -260,19 +261,18 @@ TEST_CASE_METHOD(one_wheel, "A timer of 200 years fires after 200 years", "[neve
 TEST_CASE_METHOD(one_wheel, "A delay that is not a number is refused", "[never_early]") {
   const std::chrono::duration<double> nan(std::numeric_limits<double>::quiet_NaN());
   const auto id = wheel.schedule_after(1h, [] {});
-  const auto code_of = [](auto f) {
-    try {
-      f();
-    } catch (const std::system_error& e) {
-      return e.code();
-    }
-    return std::error_code{};
+  const std::chrono::time_point<manual_clock, std::chrono::duration<double>> never{nan};
+  const auto refused = [](auto f, kestrel::errc expected, const std::string& field) {
+    CHECK(error_of(f) == expected);
+    CHECK(message_of(f).find(field + " = nan") != std::string::npos);
   };
-  CHECK(code_of([&] { wheel.schedule_after(nan, [] {}); }) == kestrel::errc::invalid_delay);
-  CHECK(code_of([&] { wheel.schedule_every(nan, 1s, [] {}); }) == kestrel::errc::invalid_delay);
-  CHECK(code_of([&] { wheel.schedule_every(1s, nan, [] {}); }) == kestrel::errc::invalid_interval);
-  CHECK(code_of([&] { wheel.postpone(id, nan); }) == kestrel::errc::invalid_delay);
-  CHECK(code_of([&] { wheel.postpone(id, nan, [] {}); }) == kestrel::errc::invalid_delay);
+  using kestrel::errc;
+  refused([&] { wheel.schedule_after(nan, [] {}); }, errc::invalid_delay, "delay");
+  refused([&] { wheel.schedule_at(never, [] {}); }, errc::invalid_delay, "expiry");
+  refused([&] { wheel.schedule_every(nan, 1s, [] {}); }, errc::invalid_delay, "delay");
+  refused([&] { wheel.schedule_every(1s, nan, [] {}); }, errc::invalid_interval, "interval");
+  refused([&] { wheel.postpone(id, nan); }, errc::invalid_delay, "delay");
+  refused([&] { wheel.postpone(id, nan, [] {}); }, errc::invalid_delay, "delay");
   CHECK(wheel.size() == 1);
   CHECK(wheel.expiry(id) == manual_clock::start + 1h);
 }

@@ -167,10 +167,13 @@ TEST_CASE("Kestrel's errors are error codes with a category and a message of the
   std::set<std::string> messages;
   for (const errc e : {errc::invalid_l0_tick, errc::invalid_l0_slots, errc::invalid_l1_tick,
                        errc::invalid_l1_slots, errc::invalid_delay, errc::invalid_interval,
-                       errc::invalid_callback, errc::too_many_timers, errc::shut_down}) {
+                       errc::invalid_callback, errc::too_many_timers, errc::invalid_slot,
+                       errc::batch_length_mismatch, errc::invalid_capacity, errc::no_such_timer,
+                       errc::shut_down, errc::wheel_in_use, errc::other_time}) {
     CHECK(make_error_code(e));
     messages.insert(make_error_code(e).message());
   }
-  CHECK(messages.size() == 9);
+  CHECK(messages.size() == 15);
+  CHECK(kestrel::error_category().message(16) == kestrel::error_category().message(12345));
   CHECK(messages.count(kestrel::error_category().message(12345)) == 0);
 }

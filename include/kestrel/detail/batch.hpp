@@ -20,6 +20,7 @@
 #include <memory>
 #include <ranges>
 #include <span>
+#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -55,9 +56,19 @@ void for_each_element(Range&& range, F&& f) {
     f(element<Range>(it));
 }
 
-inline void require_same_length(bool is_same) {
-  if (!is_same)
-    throw_error(errc::batch_length_mismatch);
+inline void require_same_length(const char* what, std::size_t length, const char* others,
+                                std::size_t other_length) {
+  if (length != other_length)
+    throw_error(errc::batch_length_mismatch, std::string(what) + " = " + std::to_string(length) +
+                                                 ", " + others + " = " +
+                                                 std::to_string(other_length));
+}
+
+/// For a range that may have no end: unless all of it `fits`, there is more of it than timers.
+inline void require_at_most(const char* what, bool fits, std::size_t timers) {
+  if (!fits)
+    throw_error(errc::batch_length_mismatch, std::string(what) + " > " + std::to_string(timers) +
+                                                 ", timers = " + std::to_string(timers));
 }
 
 /// Watches that only those ask who wait.
@@ -100,7 +111,7 @@ struct new_timers {
         throw_error(errc::invalid_slot);
       ids.push_back(slot.id());
     }
-    require_same_length(ids.size() == specs.size());
+    require_same_length("slots", ids.size(), "tasks", specs.size());
     watches = make_watches(ids, specs);
     schedule_linked(*host, ids);
     for (timer_slot& slot : slots)

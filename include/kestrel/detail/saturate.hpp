@@ -51,9 +51,14 @@ constexpr std::int64_t saturating_int64(Rep value) noexcept {
   return std::cmp_less(value, 0) ? min_ns : max_ns;
 }
 
-/// Rounded up. A NaN is an error.
+template <class Rep, class Period>
+constexpr bool is_nan(std::chrono::duration<Rep, Period> d) noexcept {
+  return d.count() != d.count();
+}
+
+/// Rounded up.
 template <std::integral Rep, class Period>
-constexpr std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d, errc = errc{}) {
+constexpr std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d) noexcept {
   using scale = std::ratio_divide<Period, std::nano>;
   static_assert(scale::num <= max_ns / scale::den, "kestrel: this duration's period is too odd");
   const std::int64_t count = saturating_int64(d.count());
@@ -62,13 +67,12 @@ constexpr std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d, errc = errc
   return saturating_add(whole, rest / scale::den + (rest % scale::den > 0 ? 1 : 0));
 }
 
+/// Not for a NaN.
 template <std::floating_point Rep, class Period>
-std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d, errc if_nan) {
+std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d) noexcept {
   using scale = std::ratio_divide<Period, std::nano>;
   const long double ns = std::ceil(static_cast<long double>(d.count()) *
                                    (static_cast<long double>(scale::num) / scale::den));
-  if (std::isnan(ns))
-    throw_error(if_nan);
   constexpr long double limit = 9223372036854775808.0L; // 2^63, which both bounds round to
   if (ns >= limit)
     return max_ns;
@@ -79,18 +83,24 @@ std::int64_t ceil_ns(std::chrono::duration<Rep, Period> d, errc if_nan) {
 
 template <class Rep, class Period>
 std::int64_t delay_of(const std::chrono::duration<Rep, Period>& delay) {
-  return ceil_ns(delay, errc::invalid_delay);
+  if (is_nan(delay))
+    throw_error(errc::invalid_delay, "delay = nan");
+  return ceil_ns(delay);
 }
 
 /// Since the epoch of the clock.
 template <class Clock, class Duration>
 std::int64_t instant_of(const std::chrono::time_point<Clock, Duration>& time) {
-  return ceil_ns(time.time_since_epoch(), errc::invalid_delay);
+  if (is_nan(time.time_since_epoch()))
+    throw_error(errc::invalid_delay, "expiry = nan");
+  return ceil_ns(time.time_since_epoch());
 }
 
 template <class Rep, class Period>
 std::int64_t interval_of(const std::chrono::duration<Rep, Period>& interval) {
-  const std::int64_t ns = ceil_ns(interval, errc::invalid_interval);
+  if (is_nan(interval))
+    throw_error(errc::invalid_interval, "interval = nan");
+  const std::int64_t ns = ceil_ns(interval);
   if (ns <= 0)
     throw_error(errc::invalid_interval, "interval = " + std::to_string(ns) + " ns");
   return ns;
