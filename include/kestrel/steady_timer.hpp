@@ -137,7 +137,7 @@ public:
 
   ~basic_wheel_timer() { release(); }
 
-  executor_type get_executor() noexcept { return executor_; }
+  const executor_type& get_executor() noexcept { return executor_; }
 
   /// Ends all waits with `operation_aborted`, and returns how many.
   std::size_t cancel() { return queue_ != nullptr ? waits_->cancel(*queue_) : 0; }

@@ -70,7 +70,8 @@ constexpr bool same_constructors = same_conversion<A, B, typename A::executor_ty
 template <class T>
 using results = std::tuple<
     decltype(std::declval<T&>().cancel()), decltype(std::declval<T&>().cancel_one()),
-    decltype(std::declval<const T&>().expiry()), decltype(std::declval<T&>().get_executor()),
+    decltype(std::declval<const T&>().expiry()),
+    std::decay_t<decltype(std::declval<T&>().get_executor())>, // newer Asio gives a reference
     decltype(std::declval<T&>().expires_at(std::declval<const typename T::time_point&>())),
     decltype(std::declval<T&>().expires_after(std::declval<const typename T::duration&>())),
     decltype(std::declval<T&>().wait()),
@@ -101,9 +102,7 @@ static_assert(same_traits<timer_on<asio::steady_timer, io_executor>,
 static_assert(same_constructors<asio::steady_timer, kestrel::steady_timer>);
 static_assert(same_constructors<timer_on<asio::steady_timer, io_executor>,
                                 timer_on<kestrel::steady_timer, io_executor>>);
-#if !defined(KESTREL_USE_BOOST_ASIO) // the results of some of its functions differ
 static_assert(same_results<asio::steady_timer, kestrel::steady_timer>);
-#endif
 static_assert(converts_as_executors_do<asio::steady_timer>);
 static_assert(converts_as_executors_do<kestrel::steady_timer>);
 static_assert(std::is_nothrow_move_constructible_v<kestrel::steady_timer>);
@@ -263,7 +262,6 @@ CONFORMANCE("An expiry may be moved earlier") {
   CHECK(timer.expires_after(5ms) == 1);
   timer.async_wait(this->seen.note(2));
   stall(this->io, 5ms);
-  std::sort(this->seen.begin(), this->seen.end()); // which is told first may differ
   CHECK(this->seen == outcomes{-1, 2});
 }
 

@@ -113,7 +113,8 @@ private:
       unlink_idle(queue);
       return;
     }
-    end_waiting();
+    --waiting_;
+    withdraw_idle_if_alone();
     wait_list due(std::move(queue.waits));
     timer_wait_ptr first = due.pop();
     if (due.empty() && first->runs_here()) {
@@ -146,12 +147,13 @@ private:
     std::size_t cancelled = abort_sent(queue);
     wait_list aborted(std::move(queue.waits));
     if (!aborted.empty())
-      keep_entry ? make_idle(queue) : withdraw(queue);
-    else if (queue.entry && !keep_entry)
-      withdraw_idle(queue);
+      make_idle(queue);
+    const bool keeps_entry = !queue.entry || (keep_entry && waiting_ != 0);
     lock.unlock();
     for (; !aborted.empty(); ++cancelled)
       abort(aborted.pop());
+    if (!keeps_entry)
+      tidy(queue, keep_entry);
     return cancelled;
   }
 
@@ -166,11 +168,23 @@ private:
     timer_wait_ptr wait = take(queue.waits);
     if (wait == nullptr)
       return 0;
-    if (queue.waits.empty())
-      withdraw(queue);
+    const bool was_last = queue.waits.empty();
+    if (was_last)
+      make_idle(queue);
     lock.unlock();
     abort(std::move(wait));
+    if (was_last)
+      tidy(queue, false);
     return 1;
+  }
+
+  /// Takes entries out of the wheel, whose driver may be called off by that: its handler must come
+  /// after the aborted ones, since it may find other timers due.
+  void tidy(wait_queue& queue, bool keep_entry) {
+    const std::lock_guard lock(mutex_);
+    if (!keep_entry && queue.entry && queue.waits.empty())
+      withdraw_idle(queue);
+    withdraw_idle_if_alone();
   }
 
   static void abort(timer_wait_ptr wait) noexcept {
@@ -203,11 +217,6 @@ private:
                                                         expiry{this, &queue}));
   }
 
-  void withdraw(wait_queue& queue) {
-    engine_->cancel(std::exchange(queue.entry, timer_id()));
-    end_waiting();
-  }
-
   void withdraw_idle(wait_queue& queue) {
     unlink_idle(queue);
     engine_->cancel(std::exchange(queue.entry, timer_id()));
@@ -219,7 +228,7 @@ private:
     if (idle_ != nullptr)
       idle_->previous = &queue;
     idle_ = &queue;
-    end_waiting();
+    --waiting_;
   }
 
   void unlink_idle(wait_queue& queue) noexcept {
@@ -228,10 +237,8 @@ private:
       queue.next->previous = queue.previous;
   }
 
-  void end_waiting() {
-    if (--waiting_ != 0)
-      return;
-    while (idle_ != nullptr)
+  void withdraw_idle_if_alone() {
+    while (waiting_ == 0 && idle_ != nullptr)
       withdraw_idle(*idle_);
   }
 
