@@ -5,7 +5,7 @@
 #   cmake -P cmake/test.cmake                    the preset dev
 #   cmake -DPRESET=tsan -P cmake/test.cmake      another one of CMakePresets.json
 #
-# The environment variable CXX chooses the compiler, as always, except for the preset clang.
+# The environment variable CXX chooses the compiler, as always, except for the presets of Clang.
 
 cmake_minimum_required(VERSION 3.23...3.31)
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")
@@ -18,7 +18,7 @@ set(dependencies asio Catch2)
 if(PRESET STREQUAL "release")
   # The others leave out the benchmarks: their figures would mean nothing.
   list(APPEND dependencies benchmark)
-elseif(PRESET STREQUAL "boost")
+elseif(PRESET MATCHES "^boost")
   list(APPEND dependencies Boost)
 endif()
 kestrel_setup(failure arguments "${KESTREL_SOURCE_DIR}/build/${PRESET}" ${dependencies})
@@ -27,7 +27,7 @@ if(failure)
   message(FATAL_ERROR " ${failure}")
 endif()
 
-if(PRESET STREQUAL "clang")
+if(PRESET MATCHES "clang$")
   # The newest, since what is called clang++ may be too old for coroutines.
   kestrel_find_tool(clang clang-19 clang++-21 clang++-20 clang++-19 clang++-18 clang++-17 clang++)
   if(NOT clang)

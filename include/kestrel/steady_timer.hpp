@@ -9,6 +9,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/context_timers.hpp>
+#include <kestrel/detail/prefetch.hpp>
 #include <kestrel/detail/timer_wait.hpp>
 #include <kestrel/detail/wait_op.hpp>
 #include <kestrel/use_wheel.hpp>
@@ -38,7 +39,8 @@ KESTREL_BEGIN_NAMESPACE
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: O(1) amortised for each wait that begins or ends, but O(number of this timer's
 /// waits) for cancelling one of them through its slot. In steady state, nothing is allocated but
-/// the handlers' own memory, from their associated allocators. Exceptions: `std::bad_alloc`, and
+/// the handlers' own memory, from their associated allocators, else from the blocks that Asio keeps
+/// for each of its threads. Exceptions: `std::bad_alloc`, and
 /// `errc::too_many_timers`, from `async_wait`, which has no effect then. Lifetime: the destructor
 /// cancels all waits. A timer may be moved, set, or destroyed from within a handler. When the
 /// context ends, handlers of pending waits are destroyed and not called; a timer may outlive its
@@ -157,12 +159,12 @@ public:
 
   /// The same with a time from now. One beyond the clock's range is the end of that.
   std::size_t expires_after(const duration& delay) {
-    const std::size_t cancelled = reset();
+    detail::prefetch_line(queue_); // comes while the clock is read
     expiry_ = after(delay);
-    return cancelled;
+    return reset();
   }
 
-  /// Blocks until the expiry. Not rounded to a tick.
+  /// Blocks until the expiry, not rounded to a tick, on the clock itself: not on virtual time.
   void wait() {
     for (time_point now; (now = clock_type::now()) < expiry_;)
       std::this_thread::sleep_for(traits_type::to_wait_duration(expiry_ - now));
@@ -228,8 +230,7 @@ private:
   template <class Handler>
   void start(Handler handler) {
     const auto slot = net::get_associated_cancellation_slot(handler);
-    detail::timer_wait_ptr wait =
-        detail::timer_wait_of<Handler, Executor>::make(std::move(handler), executor_);
+    detail::timer_wait_ptr wait = detail::make_timer_wait(std::move(handler), executor_);
     if (queue_ == nullptr)
       queue_ = waits_->acquire();
     detail::on_cancellation(slot,

@@ -10,6 +10,7 @@
 #include <kestrel/version.hpp>
 
 #include <type_traits>
+#include <typeinfo>
 
 #if defined(KESTREL_USE_BOOST_ASIO)
 
@@ -34,6 +35,7 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/recycling_allocator.hpp>
 #include <boost/asio/system_executor.hpp>
 #include <boost/asio/version.hpp>
 #include <boost/system/error_code.hpp>
@@ -87,6 +89,7 @@
 #include <asio/post.hpp>
 #include <asio/prefer.hpp>
 #include <asio/query.hpp>
+#include <asio/recycling_allocator.hpp>
 #include <asio/system_error.hpp>
 #include <asio/system_executor.hpp>
 #include <asio/version.hpp>
@@ -181,6 +184,17 @@ inline constexpr bool has_immediate_executor =
 template <class F>
 inline constexpr bool has_immediate_executor = false;
 #endif
+
+/// The Executor inside an `executor`, or null if it holds another or there is no RTTI to tell.
+template <class Executor>
+const Executor* target_of([[maybe_unused]] const net::any_io_executor& executor) noexcept {
+#if defined(ASIO_NO_TYPEID) || defined(BOOST_ASIO_NO_TYPEID)
+  return nullptr;
+#else
+  // Asio 1.22's target() does not look at the type.
+  return executor.target_type() == typeid(Executor) ? executor.target<Executor>() : nullptr;
+#endif
+}
 
 /// Whether moving an F throws nothing. Asio's binders do not say so, but throw only what the
 /// callable in them throws.

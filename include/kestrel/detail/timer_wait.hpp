@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <memory>
 #include <type_traits>
-#include <typeinfo>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -21,6 +20,8 @@ namespace detail {
 
 class wait_host;
 struct wait_queue;
+
+using io_executor = net::io_context::executor_type;
 
 /// A wait. Whoever holds it owns it, until it is sent.
 class timer_wait : public wait_op<> {
@@ -43,7 +44,7 @@ protected:
 using timer_wait_ptr = wait_op_ptr<timer_wait>;
 
 /// What one timer's waits are kept in. All of it is under the host's lock.
-struct wait_queue {
+struct alignas(64) wait_queue {
   wait_op_list<timer_wait> waits; // for the deadline
   wait_op_list<timer_wait> sent;  // on their way: not owned, and taken out as they arrive
   timer_id entry;                 // in the wheel, or none
@@ -80,21 +81,20 @@ inline bool is_here(const net::any_io_executor& executor) noexcept {
   using tracked =
       std::decay_t<decltype(net::prefer(std::declval<const net::io_context::executor_type&>(),
                                         net::execution::outstanding_work.tracked))>;
-  // Asio 1.22's target() does not look at the type.
-  if (executor.target_type() == typeid(tracked))
-    return is_here(*executor.target<tracked>());
-  return executor.target_type() == typeid(net::system_executor);
+  if (const auto* const io = target_of<tracked>(executor))
+    return is_here(*io);
+  return target_of<net::system_executor>(executor) != nullptr;
 }
 
 /// A wait on its way, as the handler that is posted.
 template <class Handler>
 class arrival {
 public:
-  using allocator_type = typename net::associated_allocator<Handler>::type;
+  using allocator_type = handler_allocator_type<Handler>;
 
   arrival(std::shared_ptr<wait_host> host, wait_queue& queue, timer_wait_ptr wait,
           const Handler& handler) noexcept
-      : allocator_(net::get_associated_allocator(handler)),
+      : allocator_(allocator_of(handler)),
         host_(std::move(host)),
         queue_{&queue},
         wait_(std::move(wait)) {}
@@ -122,29 +122,54 @@ private:
   timer_wait_ptr wait_;
 };
 
-template <class Handler, class Executor>
+template <class Handler, class Work>
 class timer_wait_of final
-    : public handler_op<timer_wait_of<Handler, Executor>, timer_wait, Handler, Executor> {
+    : public handler_op<timer_wait_of<Handler, Work>, timer_wait, Handler, Work> {
   friend typename timer_wait_of::handler_op;
   using timer_wait_of::handler_op::handler_op;
-  using typename timer_wait_of::handler_op::work_type;
 
 public:
   bool runs_here() const noexcept override { return is_here(this->work_); }
 
   void call(net::error_code ec) override {
     Handler handler(std::move(this->handler_));
-    const work_type work(std::move(this->work_));
-    this->free(net::get_associated_allocator(handler));
+    const Work work(std::move(this->work_));
+    this->free(allocator_of(handler));
     std::move(handler)(ec);
   }
 
   void send(std::shared_ptr<wait_host> host, wait_queue& queue) noexcept override {
-    const work_type executor(this->work_);
+    const Work executor(this->work_);
     net::post(executor,
               arrival<Handler>(std::move(host), queue, timer_wait_ptr(this), this->handler_));
   }
 };
+
+// ---- Most handlers run on the io_context of their timer. Its executor as it is costs less than
+// inside an any_io_executor, and need not count as work, since the wheel does, on the same context.
+
+template <class Executor>
+inline constexpr bool may_be_of_io_context =
+    std::is_same_v<Executor, net::any_io_executor> || std::is_same_v<Executor, io_executor>;
+
+inline const io_executor* of_io_context(const io_executor& executor) noexcept { return &executor; }
+
+inline const io_executor* of_io_context(const net::any_io_executor& executor) noexcept {
+  return target_of<io_executor>(executor);
+}
+
+/// `executor` is the timer's.
+template <class Handler, class Executor>
+timer_wait_ptr make_timer_wait(Handler&& handler, const Executor& executor) {
+  const auto own = net::get_associated_executor(handler, executor);
+  if constexpr (may_be_of_io_context<std::decay_t<decltype(own)>>) {
+    const io_executor* const io = of_io_context(own);
+    if (io != nullptr && &io->context() == &net::query(executor, net::execution::context))
+      return timer_wait_of<Handler, io_executor>::make(std::move(handler), *io);
+  }
+  const auto work = work_of(handler, executor);
+  return timer_wait_of<Handler, std::decay_t<decltype(work)>>::make(std::move(handler), work);
+}
 
 } // namespace detail
 KESTREL_END_NAMESPACE

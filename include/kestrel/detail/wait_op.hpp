@@ -138,16 +138,27 @@ private:
   Op* last_ = nullptr;
 };
 
+/// Of handlers that bring none: Asio's, which keeps the last blocks of each of its threads.
+using default_allocator = net::recycling_allocator<void>;
+
+template <class Handler>
+using handler_allocator_type = typename net::associated_allocator<Handler, default_allocator>::type;
+
+template <class Handler>
+handler_allocator_type<Handler> allocator_of(const Handler& handler) noexcept {
+  return net::get_associated_allocator(handler, default_allocator());
+}
+
 /// A handler and its results, as what is posted, with the handler's allocator.
 template <class Handler, class... Results>
 class completed_handler {
 public:
-  using allocator_type = typename net::associated_allocator<Handler>::type;
+  using allocator_type = handler_allocator_type<Handler>;
 
   completed_handler(Handler&& handler, net::error_code ec, Results... results)
       : handler_(std::move(handler)), results_(ec, std::move(results)...) {}
 
-  allocator_type get_allocator() const noexcept { return net::get_associated_allocator(handler_); }
+  allocator_type get_allocator() const noexcept { return allocator_of(handler_); }
 
   void operator()() { std::apply(std::move(handler_), std::move(results_)); }
 
@@ -156,21 +167,27 @@ private:
   std::tuple<net::error_code, Results...> results_;
 };
 
-/// A handler with its memory and the work of its executor. `Op` is the class derived from this,
-/// `Base` is wait_op<Results...> or derived from it, and `Executor` for handlers without their own.
-template <class Op, class Base, class Handler, class Executor, class... Results>
+/// The executor of a handler, as work that is outstanding; `executor` if it has none of its own.
+template <class Handler, class Executor>
+auto work_of(const Handler& handler, const Executor& executor) {
+  return net::prefer(net::get_associated_executor(handler, executor),
+                     net::execution::outstanding_work.tracked);
+}
+
+/// A handler with its memory and its executor, `Work`, whose work counts or need not. `Op` is the
+/// class derived from this, and `Base` is wait_op<Results...> or derived from it.
+template <class Op, class Base, class Handler, class Work, class... Results>
 class handler_op : public Base {
-  using executor_type = typename net::associated_executor<Handler, Executor>::type;
-  using associated = typename net::associated_allocator<Handler>::type;
+  using associated = handler_allocator_type<Handler>;
   using allocator_type = typename std::allocator_traits<associated>::template rebind_alloc<Op>;
   using traits = std::allocator_traits<allocator_type>;
 
 public:
-  static wait_op_ptr<Base> make(Handler&& handler, const Executor& executor) {
-    allocator_type allocator(net::get_associated_allocator(handler));
+  static wait_op_ptr<Base> make(Handler&& handler, const Work& work) {
+    allocator_type allocator(allocator_of(handler));
     Op* op = traits::allocate(allocator, 1);
     try {
-      ::new (static_cast<void*>(op)) Op(std::move(handler), executor);
+      ::new (static_cast<void*>(op)) Op(std::move(handler), work);
     } catch (...) {
       traits::deallocate(allocator, op, 1);
       throw;
@@ -180,7 +197,7 @@ public:
 
   void complete(net::error_code ec, Results... results) noexcept override {
     completed_handler<Handler, Results...> handler(std::move(handler_), ec, std::move(results)...);
-    const work_type work(std::move(work_));
+    const Work work(std::move(work_));
     free(allocator_type(handler.get_allocator()));
     net::post(work, std::move(handler));
   }
@@ -194,17 +211,11 @@ public:
 
   void discard() noexcept override {
     const Handler handler(std::move(handler_)); // outlives the memory, which is its allocator's
-    free(allocator_type(net::get_associated_allocator(handler)));
+    free(allocator_type(allocator_of(handler)));
   }
 
 protected:
-  using work_type = std::decay_t<decltype(net::prefer(std::declval<const executor_type&>(),
-                                                      net::execution::outstanding_work.tracked))>;
-
-  handler_op(Handler&& handler, const Executor& executor)
-      : handler_(std::move(handler)),
-        work_(net::prefer(net::get_associated_executor(handler_, executor),
-                          net::execution::outstanding_work.tracked)) {}
+  handler_op(Handler&& handler, const Work& work) : handler_(std::move(handler)), work_(work) {}
 
   ~handler_op() = default;
 
@@ -213,7 +224,7 @@ protected:
 #if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
     const auto immediate = net::get_associated_immediate_executor(handler_, net::any_io_executor());
     completed_handler<Handler, Results...> handler(std::move(handler_), ec, std::move(results)...);
-    const work_type work(std::move(work_));
+    const Work work(std::move(work_));
     free(allocator_type(handler.get_allocator()));
     if constexpr (has_own_executor<Handler>)
       net::dispatch(immediate, net::bind_executor(work, std::move(handler)));
@@ -229,12 +240,12 @@ protected:
   }
 
   Handler handler_;
-  work_type work_;
+  Work work_;
 };
 
-template <class Base, class Handler, class... Results>
-class wait_op_of final : public handler_op<wait_op_of<Base, Handler, Results...>, Base, Handler,
-                                           net::any_io_executor, Results...> {
+template <class Base, class Handler, class Work, class... Results>
+class wait_op_of final : public handler_op<wait_op_of<Base, Handler, Work, Results...>, Base,
+                                           Handler, Work, Results...> {
   friend typename wait_op_of::handler_op;
   using wait_op_of::handler_op::handler_op;
 };
@@ -242,7 +253,9 @@ class wait_op_of final : public handler_op<wait_op_of<Base, Handler, Results...>
 template <class Base, class Handler, class... Results>
 wait_op_ptr<Base> make_wait_op(Handler&& handler, const net::any_io_executor& executor,
                                const wait_op<Results...>* /* a Base */) {
-  return wait_op_of<Base, Handler, Results...>::make(std::move(handler), executor);
+  const auto work = work_of(handler, executor);
+  return wait_op_of<Base, Handler, std::decay_t<decltype(work)>, Results...>::make(
+      std::move(handler), work);
 }
 
 /// `executor` is for handlers that have none of their own. A handler that is an lvalue is copied.
