@@ -39,12 +39,11 @@ KESTREL_BEGIN_NAMESPACE
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: O(1) amortised for each wait that begins or ends, but O(number of this timer's
 /// waits) for cancelling one of them through its slot. In steady state, nothing is allocated but
-/// the handlers' own memory, from their associated allocators, else from the blocks that Asio keeps
-/// for each of its threads. Exceptions: `std::bad_alloc`, and
-/// `errc::too_many_timers`, from `async_wait`, which has no effect then. Lifetime: the destructor
-/// cancels all waits. A timer may be moved, set, or destroyed from within a handler. When the
-/// context ends, handlers of pending waits are destroyed and not called; a timer may outlive its
-/// context, if its executor may.
+/// the memory of handlers that have an allocator or an executor of their own. Exceptions:
+/// `std::bad_alloc`, and `errc::too_many_timers`, from `async_wait`, which has no effect then.
+/// Lifetime: the destructor cancels all waits. A timer may be moved, set, or destroyed from within
+/// a handler. When the context ends, handlers of pending waits are destroyed and not called; a
+/// timer may outlive its context, if its executor may.
 ///
 ///     kestrel::steady_timer timer(io, 5s);
 ///     timer.async_wait([](asio::error_code ec) {
@@ -230,7 +229,8 @@ private:
   template <class Handler>
   void start(Handler handler) {
     const auto slot = net::get_associated_cancellation_slot(handler);
-    detail::timer_wait_ptr wait = detail::make_timer_wait(std::move(handler), executor_);
+    detail::timer_wait_ptr wait =
+        detail::make_timer_wait(std::move(handler), executor_, waits_->memory());
     if (queue_ == nullptr)
       queue_ = waits_->acquire();
     detail::on_cancellation(slot,

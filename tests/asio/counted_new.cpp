@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The operators new and delete that count.
+// The operators new and delete that count, and aligned_alloc, where Asio's recycling allocator gets
+// its blocks from.
 
 #include "counted_new.hpp"
 
@@ -12,21 +13,27 @@ using namespace kestrel_tests;
 
 namespace {
 
-void* counted(std::size_t size, std::size_t alignment) {
+/// Counts an allocation, unless it is to fail.
+bool may_allocate() noexcept {
   if (until_failure == 0) {
     if (!fail_for_good)
       until_failure = no_failure;
-    throw std::bad_alloc();
+    return false;
   }
   if (until_failure != no_failure)
     --until_failure;
-  void* const p =
-      alignment <= alignof(std::max_align_t)
-          ? std::malloc(size)
-          : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+  ++allocations;
+  return true;
+}
+
+void* counted(std::size_t size, std::size_t alignment) {
+  void* p = nullptr;
+  if (alignment > alignof(std::max_align_t))
+    p = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment); // counts
+  else if (may_allocate())
+    p = std::malloc(size);
   if (p == nullptr)
     throw std::bad_alloc();
-  ++allocations;
   ++live_blocks;
   return p;
 }
@@ -38,6 +45,16 @@ void give_back(void* p) noexcept {
 }
 
 } // namespace
+
+#if defined(__GLIBC__)
+
+extern "C" void* __libc_memalign(std::size_t alignment, std::size_t size) noexcept;
+
+extern "C" void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
+  return may_allocate() ? __libc_memalign(alignment, size) : nullptr;
+}
+
+#endif
 
 void* operator new(std::size_t size) { return counted(size, 1); }
 void* operator new[](std::size_t size) { return counted(size, 1); }

@@ -99,9 +99,9 @@ TEST_CASE("A steady_timer that fires and is armed again allocates nothing once w
       return;
     }
     timer.expires_at(steady_timer::clock_type::now());
-    timer.async_wait(std::ref(again));
+    timer.async_wait([&](asio::error_code ec) { again(ec); });
   };
-  timer.async_wait(std::ref(again));
+  timer.async_wait([&](asio::error_code ec) { again(ec); });
   io.run();
   CHECK(used == 0);
 }
@@ -127,10 +127,10 @@ TEST_CASE("An idle timeout that is reset allocates nothing once warm", "[steady_
       return;
     }
     timer.expires_after(30s);
-    timer.async_wait(std::ref(on_end));
-    asio::post(io, std::ref(reset));
+    timer.async_wait([&](asio::error_code ec) { on_end(ec); });
+    asio::post(io, [&] { reset(); });
   };
-  asio::post(io, std::ref(reset));
+  asio::post(io, [&] { reset(); });
   io.run();
   CHECK(used == 0);
   CHECK(aborted == warm + watched - 1);
@@ -154,7 +154,8 @@ TEST_CASE("Waits take all their memory from the allocator of their handlers",
     }
     for (steady_timer& t : timers) {
       t.expires_after(round % 2 ? 30s : steady_timer::duration(0));
-      t.async_wait(asio::bind_allocator(block_allocator<int>(memory), std::ref(on_end)));
+      t.async_wait(asio::bind_allocator(block_allocator<int>(memory),
+                                        [&](asio::error_code ec) { on_end(ec); }));
     }
     io.restart();
     if (round % 2)

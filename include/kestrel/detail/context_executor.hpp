@@ -60,8 +60,9 @@ public:
     using clock = std::chrono::steady_clock;
     net::basic_waitable_timer<clock, net::wait_traits<clock>, context_executor> timer(
         executor_, clock::time_point::max());
-    timer.async_wait(
-        [run = std::decay_t<F>(std::forward<F>(f))](net::error_code) mutable { run(); });
+    const auto allocator = net::get_associated_allocator(f);
+    timer.async_wait(net::bind_allocator(allocator, [run = std::decay_t<F>(std::forward<F>(f))](
+                                                        net::error_code) mutable { run(); }));
   } // the timer goes, and so its wait is over
 
   friend bool operator==(const posting&, const posting&) noexcept = default;

@@ -8,6 +8,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/context_wheel.hpp>
+#include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/pending_timer.hpp>
 #include <kestrel/detail/timer_wait.hpp>
 #include <kestrel/detail/wheel_clock.hpp>
@@ -39,6 +40,9 @@ public:
   explicit timer_waits(std::shared_ptr<engine> e) noexcept : engine_(std::move(e)) {}
 
   [[nodiscard]] const wheel_clock<Clock>& time() const noexcept { return engine_->time(); }
+
+  /// For handlers that run on the context.
+  [[nodiscard]] handler_memory& memory() noexcept { return memory_; }
 
   // ---- Queues, one for each timer that was waited for. They are used again, and never freed.
 
@@ -242,6 +246,7 @@ private:
       withdraw_idle(*idle_);
   }
 
+  handler_memory memory_;
   std::mutex mutex_;
   std::shared_ptr<engine> engine_;
   std::size_t waiting_ = 0; // timers that somebody waits for

@@ -193,6 +193,16 @@ private:
     return release(id, claim);
   }
 
+  struct resumption {
+    using allocator_type = handler_allocator<void>;
+
+    allocator_type get_allocator() const noexcept { return allocator_type(engine->driver_memory_); }
+
+    void operator()() const { engine->resume(); }
+
+    std::shared_ptr<timer_dispatcher> engine;
+  };
+
   /// Not under the lock, since nobody knows what an executor does. If it takes no handler, the
   /// driver comes instead, which has its memory.
   void post_resume(lock_type& lock) {
@@ -201,7 +211,7 @@ private:
     const Executor executor = *executor_;
     lock.unlock();
     try {
-      net::post(executor, [engine = self()] { engine->resume(); });
+      net::post(executor, resumption{self()});
     } catch (...) {
       lock.lock();
       const bool began = batches_ != before; // in an executor that runs things at once

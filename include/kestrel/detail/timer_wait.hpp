@@ -7,6 +7,7 @@
 #define KESTREL_DETAIL_TIMER_WAIT_HPP
 
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/wait_op.hpp>
 #include <kestrel/timer_id.hpp>
 
@@ -87,17 +88,14 @@ inline bool is_here(const net::any_io_executor& executor) noexcept {
 }
 
 /// A wait on its way, as the handler that is posted.
-template <class Handler>
+template <class Handler, class Allocator>
 class arrival {
 public:
-  using allocator_type = handler_allocator_type<Handler>;
+  using allocator_type = typename net::associated_allocator<Handler, Allocator>::type;
 
   arrival(std::shared_ptr<wait_host> host, wait_queue& queue, timer_wait_ptr wait,
-          const Handler& handler) noexcept
-      : allocator_(allocator_of(handler)),
-        host_(std::move(host)),
-        queue_{&queue},
-        wait_(std::move(wait)) {}
+          const allocator_type& allocator) noexcept
+      : allocator_(allocator), host_(std::move(host)), queue_{&queue}, wait_(std::move(wait)) {}
 
   arrival(arrival&&) noexcept = default;
   arrival& operator=(arrival&&) = delete;
@@ -122,9 +120,9 @@ private:
   timer_wait_ptr wait_;
 };
 
-template <class Handler, class Work>
-class timer_wait_of final
-    : public handler_op<timer_wait_of<Handler, Work>, timer_wait, Handler, Work> {
+template <class Handler, class Work, class Allocator>
+class timer_wait_of final : public handler_op<timer_wait_of<Handler, Work, Allocator>, timer_wait,
+                                              Handler, Work, Allocator> {
   friend typename timer_wait_of::handler_op;
   using timer_wait_of::handler_op::handler_op;
 
@@ -134,19 +132,21 @@ public:
   void call(net::error_code ec) override {
     Handler handler(std::move(this->handler_));
     const Work work(std::move(this->work_));
-    this->free(allocator_of(handler));
+    this->free(net::get_associated_allocator(handler, this->allocator_));
     std::move(handler)(ec);
   }
 
   void send(std::shared_ptr<wait_host> host, wait_queue& queue) noexcept override {
     const Work executor(this->work_);
+    const auto allocator = net::get_associated_allocator(this->handler_, this->allocator_);
     net::post(executor,
-              arrival<Handler>(std::move(host), queue, timer_wait_ptr(this), this->handler_));
+              arrival<Handler, Allocator>(std::move(host), queue, timer_wait_ptr(this), allocator));
   }
 };
 
 // ---- Most handlers run on the io_context of their timer. Its executor as it is costs less than
 // inside an any_io_executor, and need not count as work, since the wheel does, on the same context.
+// All handlers of that are gone before its timers are, so these may lend them their memory.
 
 template <class Executor>
 inline constexpr bool may_be_of_io_context =
@@ -158,17 +158,21 @@ inline const io_executor* of_io_context(const net::any_io_executor& executor) no
   return target_of<io_executor>(executor);
 }
 
-/// `executor` is the timer's.
+/// `executor` is the timer's, and `memory` that of the timers of its context.
 template <class Handler, class Executor>
-timer_wait_ptr make_timer_wait(Handler&& handler, const Executor& executor) {
+timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, handler_memory& memory) {
+  using lent = handler_allocator<void>;
   const auto own = net::get_associated_executor(handler, executor);
   if constexpr (may_be_of_io_context<std::decay_t<decltype(own)>>) {
     const io_executor* const io = of_io_context(own);
-    if (io != nullptr && &io->context() == &net::query(executor, net::execution::context))
-      return timer_wait_of<Handler, io_executor>::make(std::move(handler), *io);
+    if (io != nullptr &&
+        &net::query(*io, net::execution::context) == &net::query(executor, net::execution::context))
+      return timer_wait_of<Handler, io_executor, lent>::make(std::move(handler), *io, lent(memory));
   }
   const auto work = work_of(handler, executor);
-  return timer_wait_of<Handler, std::decay_t<decltype(work)>>::make(std::move(handler), work);
+  using own_memory = std::allocator<void>;
+  return timer_wait_of<Handler, std::decay_t<decltype(work)>, own_memory>::make(std::move(handler),
+                                                                                work, own_memory());
 }
 
 } // namespace detail

@@ -138,32 +138,26 @@ private:
   Op* last_ = nullptr;
 };
 
-/// Of handlers that bring none: Asio's, which keeps the last blocks of each of its threads.
-using default_allocator = net::recycling_allocator<void>;
-
-template <class Handler>
-using handler_allocator_type = typename net::associated_allocator<Handler, default_allocator>::type;
-
-template <class Handler>
-handler_allocator_type<Handler> allocator_of(const Handler& handler) noexcept {
-  return net::get_associated_allocator(handler, default_allocator());
-}
-
-/// A handler and its results, as what is posted, with the handler's allocator.
-template <class Handler, class... Results>
+/// A handler and its results, as what is posted, with the handler's allocator. `Allocator` is for
+/// handlers that bring none.
+template <class Handler, class Allocator, class... Results>
 class completed_handler {
 public:
-  using allocator_type = handler_allocator_type<Handler>;
+  using allocator_type = typename net::associated_allocator<Handler, Allocator>::type;
 
-  completed_handler(Handler&& handler, net::error_code ec, Results... results)
-      : handler_(std::move(handler)), results_(ec, std::move(results)...) {}
+  completed_handler(Handler&& handler, const Allocator& allocator, net::error_code ec,
+                    Results... results)
+      : handler_(std::move(handler)), allocator_(allocator), results_(ec, std::move(results)...) {}
 
-  allocator_type get_allocator() const noexcept { return allocator_of(handler_); }
+  allocator_type get_allocator() const noexcept {
+    return net::get_associated_allocator(handler_, allocator_);
+  }
 
   void operator()() { std::apply(std::move(handler_), std::move(results_)); }
 
 private:
   Handler handler_;
+  Allocator allocator_;
   std::tuple<net::error_code, Results...> results_;
 };
 
@@ -175,30 +169,32 @@ auto work_of(const Handler& handler, const Executor& executor) {
 }
 
 /// A handler with its memory and its executor, `Work`, whose work counts or need not. `Op` is the
-/// class derived from this, and `Base` is wait_op<Results...> or derived from it.
-template <class Op, class Base, class Handler, class Work, class... Results>
+/// class derived from this, `Base` is wait_op<Results...> or derived from it, and `Allocator` for
+/// handlers without their own.
+template <class Op, class Base, class Handler, class Work, class Allocator, class... Results>
 class handler_op : public Base {
-  using associated = handler_allocator_type<Handler>;
-  using allocator_type = typename std::allocator_traits<associated>::template rebind_alloc<Op>;
-  using traits = std::allocator_traits<allocator_type>;
+  using associated = typename net::associated_allocator<Handler, Allocator>::type;
+  using op_allocator = typename std::allocator_traits<associated>::template rebind_alloc<Op>;
+  using traits = std::allocator_traits<op_allocator>;
+  using completed = completed_handler<Handler, Allocator, Results...>;
 
 public:
-  static wait_op_ptr<Base> make(Handler&& handler, const Work& work) {
-    allocator_type allocator(allocator_of(handler));
-    Op* op = traits::allocate(allocator, 1);
+  static wait_op_ptr<Base> make(Handler&& handler, const Work& work, const Allocator& allocator) {
+    op_allocator memory(net::get_associated_allocator(handler, allocator));
+    Op* op = traits::allocate(memory, 1);
     try {
-      ::new (static_cast<void*>(op)) Op(std::move(handler), work);
+      ::new (static_cast<void*>(op)) Op(std::move(handler), work, allocator);
     } catch (...) {
-      traits::deallocate(allocator, op, 1);
+      traits::deallocate(memory, op, 1);
       throw;
     }
     return wait_op_ptr<Base>(op);
   }
 
   void complete(net::error_code ec, Results... results) noexcept override {
-    completed_handler<Handler, Results...> handler(std::move(handler_), ec, std::move(results)...);
+    completed handler(std::move(handler_), allocator_, ec, std::move(results)...);
     const Work work(std::move(work_));
-    free(allocator_type(handler.get_allocator()));
+    free(handler.get_allocator());
     net::post(work, std::move(handler));
   }
 
@@ -211,11 +207,12 @@ public:
 
   void discard() noexcept override {
     const Handler handler(std::move(handler_)); // outlives the memory, which is its allocator's
-    free(allocator_type(allocator_of(handler)));
+    free(net::get_associated_allocator(handler, allocator_));
   }
 
 protected:
-  handler_op(Handler&& handler, const Work& work) : handler_(std::move(handler)), work_(work) {}
+  handler_op(Handler&& handler, const Work& work, const Allocator& allocator)
+      : handler_(std::move(handler)), work_(work), allocator_(allocator) {}
 
   ~handler_op() = default;
 
@@ -223,9 +220,9 @@ protected:
   void dispatch([[maybe_unused]] net::error_code ec, [[maybe_unused]] Results... results) {
 #if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
     const auto immediate = net::get_associated_immediate_executor(handler_, net::any_io_executor());
-    completed_handler<Handler, Results...> handler(std::move(handler_), ec, std::move(results)...);
+    completed handler(std::move(handler_), allocator_, ec, std::move(results)...);
     const Work work(std::move(work_));
-    free(allocator_type(handler.get_allocator()));
+    free(handler.get_allocator());
     if constexpr (has_own_executor<Handler>)
       net::dispatch(immediate, net::bind_executor(work, std::move(handler)));
     else
@@ -233,19 +230,20 @@ protected:
 #endif
   }
 
-  void free(allocator_type allocator) noexcept {
+  void free(op_allocator memory) noexcept {
     Op* const op = static_cast<Op*>(this);
     op->~Op();
-    traits::deallocate(allocator, op, 1);
+    traits::deallocate(memory, op, 1);
   }
 
   Handler handler_;
   Work work_;
+  Allocator allocator_;
 };
 
 template <class Base, class Handler, class Work, class... Results>
 class wait_op_of final : public handler_op<wait_op_of<Base, Handler, Work, Results...>, Base,
-                                           Handler, Work, Results...> {
+                                           Handler, Work, std::allocator<void>, Results...> {
   friend typename wait_op_of::handler_op;
   using wait_op_of::handler_op::handler_op;
 };
@@ -255,7 +253,7 @@ wait_op_ptr<Base> make_wait_op(Handler&& handler, const net::any_io_executor& ex
                                const wait_op<Results...>* /* a Base */) {
   const auto work = work_of(handler, executor);
   return wait_op_of<Base, Handler, std::decay_t<decltype(work)>, Results...>::make(
-      std::move(handler), work);
+      std::move(handler), work, std::allocator<void>());
 }
 
 /// `executor` is for handlers that have none of their own. A handler that is an lvalue is copied.
