@@ -77,9 +77,16 @@ struct slot_access {
     return slots;
   }
 
-  static void use(timer_slot& slot) noexcept {
+  /// The slot is empty afterwards.
+  static timer_id take(timer_slot& slot) noexcept {
     slot.host_ = nullptr;
-    slot.id_ = timer_id();
+    return std::exchange(slot.id_, timer_id());
+  }
+
+  static void put_back(timer_slot& slot, const std::shared_ptr<timer_host>& host,
+                       timer_id id) noexcept {
+    slot.host_ = host;
+    slot.id_ = id;
   }
 };
 

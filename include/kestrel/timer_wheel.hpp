@@ -256,19 +256,21 @@ public:
   // or nothing on failure
 
   /// Schedules the i-th task in the i-th slot. `errc::batch_length_mismatch` if there are more of
-  /// one than of the other.
-  template <std::ranges::forward_range Slots, std::ranges::forward_range Tasks>
-  requires std::same_as<std::ranges::range_value_t<Slots>, timer_slot> &&
-      std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
-          batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
+  /// one than of the other; `errc::invalid_slot` and `errc::invalid_callback` with the number, from
+  /// 0, of a slot or task that is empty, another wheel's, or in the batch twice.
+  ///
+  /// On failure slots and tasks are as they were, except those that the range makes as it is gone
+  /// through, or that can be gone through once only: they are destroyed.
+  template <detail::range_to_take_from<timer_slot> Slots,
+            detail::range_to_take_from<timer_task> Tasks>
+  batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
     detail::new_timers batch(tasks);
     batch.schedule_in(slots, engine_, detail::make_watches);
     return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
   }
 
-  template <std::ranges::forward_range Tasks>
-  requires std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
-      batch_handle_type schedule(Tasks&& tasks) {
+  template <detail::range_to_take_from<timer_task> Tasks>
+  batch_handle_type schedule(Tasks&& tasks) {
     detail::new_timers batch(tasks);
     batch.schedule(*engine_, detail::make_watches);
     return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));

@@ -50,6 +50,16 @@ static_assert(std::same_as<std::ranges::range_value_t<batch_handle>, handle>);
 static_assert(std::copyable<batch_handle> && std::default_initializable<batch_handle>);
 static_assert(std::same_as<kestrel::timer_wheel::batch_handle_type, kestrel::batch_handle>);
 
+template <class Tasks>
+concept batch_of_tasks = requires(manual_wheel& wheel, Tasks&& tasks) {
+  wheel.schedule(std::forward<Tasks>(tasks));
+};
+
+static_assert(batch_of_tasks<std::vector<timer_task>> && batch_of_tasks<std::vector<timer_task>&>);
+static_assert(!batch_of_tasks<const std::vector<timer_task>&>);
+static_assert(!batch_of_tasks<std::span<const timer_task>>);
+static_assert(!batch_of_tasks<std::vector<timer_slot>>);
+
 /// n tasks that note their number, counted from `first`, all after one delay.
 std::vector<timer_task> noting_tasks(journal& ran, int n, manual_clock::duration delay = 10ms,
                                      int first = 0) {
@@ -387,6 +397,11 @@ TEST_CASE_METHOD(one_wheel, "A batch that is refused has changed nothing", "[bat
     CHECK(message_of([&] {
             wheel.schedule(slots, tasks);
           }).find("slots = " + std::to_string(slots.size()) + ", tasks = 4") != std::string::npos);
+  else
+    CHECK(message_of([&] {
+            wheel.schedule(slots, tasks);
+          }).find((expected == errc::invalid_slot ? "slot " : "task ") + std::to_string(middle)) ==
+          0);
 
   CHECK(wheel.size() == (busy ? 1u : 0u));
   CHECK(other.empty());
@@ -410,6 +425,109 @@ TEST_CASE_METHOD(one_wheel, "A batch that is refused has changed nothing", "[bat
   stall(io, 10ms);
   CHECK(ran.labels() == numbers(static_cast<int>(scheduled)));
   CHECK(wheel.cancel(running) == busy);
+}
+
+TEST_CASE_METHOD(one_wheel, "A batch that names one slot or task twice is refused", "[batch]") {
+  journal ran;
+  auto slots = wheel.allocate(3);
+  auto tasks = noting_tasks(ran, 3);
+  const auto id = slots[1].id();
+  const auto twice = [](auto& elements) { // 0, 1, 2, 1
+    return std::views::iota(std::size_t{0}, std::size_t{4}) |
+           std::views::transform([&elements](std::size_t i) -> auto& {
+             return elements[i == 3 ? 1 : i];
+           });
+  };
+  std::string said;
+  SECTION("a task") {
+    CHECK(error_of([&] { wheel.schedule(twice(tasks)); }) == errc::invalid_callback);
+    said = message_of([&] { wheel.schedule(twice(tasks)); });
+    CHECK(said.find("task 3") == 0);
+  }
+  SECTION("a task, with slots") {
+    slots.push_back(wheel.allocate());
+    CHECK(error_of([&] { wheel.schedule(slots, twice(tasks)); }) == errc::invalid_callback);
+    slots.pop_back();
+  }
+  SECTION("a slot") {
+    auto four = noting_tasks(ran, 4);
+    CHECK(error_of([&] { wheel.schedule(twice(slots), four); }) == errc::invalid_slot);
+    said = message_of([&] { wheel.schedule(twice(slots), four); });
+    CHECK(said.find("slot 3") == 0);
+  }
+  SECTION("a task, filled again and again") {
+    std::optional<timer_task> task;
+    const auto filled = std::views::iota(0, 3) | std::views::transform([&](int i) -> timer_task& {
+                          return task.emplace(timer_task::one_shot(10ms, ran.note(i)));
+                        });
+    CHECK(message_of([&] { wheel.schedule(filled); }).find("task 1") == 0);
+  }
+  SECTION("or whose range throws on the way") {
+    const auto throwing = [](auto& elements) {
+      return elements | std::views::transform([&elements](auto& element) -> auto& {
+               if (&element == &elements[2])
+                 throw std::runtime_error("no more");
+               return element;
+             });
+    };
+    CHECK_THROWS_AS(wheel.schedule(throwing(tasks)), std::runtime_error);
+    CHECK_THROWS_AS(wheel.schedule(throwing(slots), tasks), std::runtime_error);
+  }
+  SECTION("an empty slot, which is refused for that") {
+    auto four = noting_tasks(ran, 4);
+    const auto empty = std::views::iota(0, 4) | std::views::transform([&](int) -> timer_slot& {
+                         static timer_slot none;
+                         return none;
+                       });
+    CHECK(message_of([&] { wheel.schedule(empty, four); }).find("slot 0") == 0);
+  }
+  CHECK(wheel.empty());
+  CHECK(wheel.stats().scheduled == 0);
+  CHECK(out_of_work(io));
+  CHECK(slots[1].id() == id);
+  CHECK(wheel.schedule(slots, tasks).ids()[1] == id);
+  stall(io, 10ms);
+  CHECK(ran.labels() == numbers(3));
+}
+
+TEST_CASE_METHOD(one_wheel, "Tasks and slots may be made as a batch goes through its range",
+                 "[batch]") {
+  journal ran;
+  int destroyed = 0;
+  const auto made = [&](int n) {
+    return std::views::iota(0, n) |
+           std::views::transform([&](int i) { return timer_task::one_shot(10ms, ran.note(i)); });
+  };
+  const auto made_slots = [&](int n) {
+    return std::views::iota(0, n) | std::views::transform([&](int) { return wheel.allocate(); });
+  };
+  int scheduled = 3;
+  SECTION("tasks") { CHECK(wheel.schedule(made(3)).size() == 3); }
+  SECTION("slots and tasks") { CHECK(wheel.schedule(made_slots(3), made(3)).size() == 3); }
+  SECTION("tasks that are moved from") {
+    auto tasks = noting_tasks(ran, 3);
+    CHECK(wheel
+              .schedule(std::ranges::subrange(std::make_move_iterator(tasks.begin()),
+                                              std::make_move_iterator(tasks.end())))
+              .size() == 3);
+  }
+  SECTION("nothing is left of a batch that is refused") {
+    scheduled = 0;
+    auto slots = wheel.allocate(2);
+    const auto before = wheel.stats();
+    const auto careful_tasks = std::views::iota(0, 3) | std::views::transform([&](int) {
+                                 return timer_task::one_shot(10ms, careful(wheel, destroyed));
+                               });
+    CHECK(error_of([&] { wheel.schedule(slots, careful_tasks); }) == errc::batch_length_mismatch);
+    CHECK(destroyed == 3); // outside the lock
+    CHECK(error_of([&] { wheel.schedule(made_slots(4), made(3)); }) == errc::batch_length_mismatch);
+    CHECK(wheel.stats().capacity == before.capacity);
+    CHECK(slots[0]);
+    CHECK(slots[1]);
+  }
+  stall(io, 10ms);
+  CHECK(ran.labels() == numbers(scheduled));
+  CHECK(checked_mutex::take_violations() == 0);
 }
 
 TEST_CASE("A batch is refused after shutdown, and its slots and tasks are unharmed",
