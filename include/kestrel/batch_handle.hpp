@@ -13,6 +13,7 @@
 #include <chrono>
 #include <compare>
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <ranges>
@@ -60,9 +61,10 @@ public:
     return moves.apply();
   }
 
-  /// The same with a delay for each: a range of durations, or of pairs of a duration and a callback
-  /// that replaces the one there is. As many as timers, else `errc::batch_length_mismatch`.
-  template <std::ranges::input_range Delays>
+  /// The same with a delay for each: a range of durations, `{1s, 2s}`, or of pairs of a duration
+  /// and a callback that replaces the one there is, unless it is an `std::optional` without one. As
+  /// many as timers, else `errc::batch_length_mismatch`.
+  template <std::ranges::input_range Delays = std::initializer_list<detail::any_delay>>
   std::size_t postpone_each(Delays&& delays) const {
     detail::postponements moves(host_);
     std::size_t n = 0;
@@ -75,7 +77,8 @@ public:
   }
 
   /// The same with the callbacks in a range of their own.
-  template <std::ranges::input_range Delays, std::ranges::input_range Callbacks>
+  template <std::ranges::input_range Delays = std::initializer_list<detail::any_delay>,
+            std::ranges::input_range Callbacks>
   std::size_t postpone_each(Delays&& delays, Callbacks&& callbacks) const {
     detail::postponements moves(host_);
     auto callback = std::ranges::begin(callbacks);
@@ -113,11 +116,16 @@ public:
   using iterator_category = std::input_iterator_tag;
   using value_type = basic_timer_handle<Clock, DefaultToken>;
   using difference_type = std::ptrdiff_t;
-  using pointer = void;
   using reference = const value_type; // so that `auto&` takes it too
+
+  struct pointer {
+    value_type made;
+    const value_type* operator->() const noexcept { return &made; }
+  };
 
   iterator() = default;
 
+  pointer operator->() const { return {**this}; }
   reference operator*() const { return (*batch_)[static_cast<std::size_t>(i_)]; }
   reference operator[](difference_type n) const { return *(*this + n); }
 

@@ -26,6 +26,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -276,8 +277,8 @@ public:
     return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
   }
 
-  /// Returns how many were pending.
-  template <detail::range_of_ids Ids>
+  /// Returns how many were pending. `cancel({a, b})` will do.
+  template <detail::range_of_ids Ids = std::initializer_list<timer_id>>
   std::size_t cancel(Ids&& ids) {
     std::vector<timer_id> all;
     for (const timer_id id : ids)
@@ -286,8 +287,13 @@ public:
   }
 
   /// Postpones each by its own delay and returns how many were pending. `moves` is a range of
-  /// tuples or pairs: `{id, delay}`, or `{id, delay, callback}` to replace the callback too.
-  template <detail::range_of_tuples Moves>
+  /// tuples or pairs: `{id, delay}`, or `{id, delay, callback}` to replace the callback too, unless
+  /// that is an `std::optional` without one. `postpone({{a, 1s}, {b, 2s}})` will do; structures of
+  /// your own are for `std::views::transform` to make tuples of.
+  ///
+  /// `errc::invalid_callback` for an empty `std::function`.
+  template <
+      detail::range_of_tuples Moves = std::initializer_list<std::pair<timer_id, detail::any_delay>>>
   std::size_t postpone(Moves&& moves) {
     detail::postponements all(engine_);
     detail::for_each_element(std::forward<Moves>(moves),

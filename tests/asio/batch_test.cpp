@@ -25,6 +25,7 @@
 #include <random>
 #include <ranges>
 #include <span>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -612,6 +613,11 @@ TEST_CASE_METHOD(one_wheel, "Cancelling a range counts the timers that were pend
     CHECK(wheel.cancel(ids | std::views::filter([](timer_id id) { return bool(id); })) == 3);
   }
   SECTION("a span") { CHECK(wheel.cancel(std::span(ids)) == 3); }
+  SECTION("a list in braces") {
+    CHECK(wheel.cancel({first, stale, second, second, theirs}) == 2);
+    CHECK(wheel.cancel({far}) == 1);
+    CHECK(wheel.cancel({}) == 0);
+  }
   CHECK(wheel.size() == 1);
   CHECK(wheel.stats().cancelled == 4);
   CHECK(wheel.cancel(ids) == (ids.back() == kept ? 1u : 0u));
@@ -680,6 +686,24 @@ TEST_CASE_METHOD(one_wheel, "Postponing a range moves each timer by its own dela
     pass(io, 50ms);
     CHECK(ran.labels() == std::vector{5, 2, 3, 2, 1});
   }
+  SECTION("and keeps the callbacks, of a list in braces") {
+    CHECK(wheel.postpone({{first, 50ms}, {stale, 1s}, {second, 0.02s}, {third, 29'999us}}) == 3);
+    CHECK(wheel.postpone({{first, std::chrono::hours::max()}}) == 1);
+    CHECK(wheel.expiry(first) > manual_clock::start + 1h); // saturates
+    CHECK(wheel.postpone({{first, 50ms}}) == 1);
+    CHECK(wheel.postpone({}) == 0);
+    pass(io, 50ms);
+    CHECK(ran.labels() == std::vector{5, 2, 3, 2, 1});
+  }
+  SECTION("and replaces callbacks, but for those that are not given") {
+    using callback = std::optional<std::function<void()>>;
+    std::vector<std::tuple<timer_id, std::chrono::milliseconds, callback>> moves{
+        {first, 20ms, std::nullopt}, {second, 30ms, ran.note(12)}, {third, 40ms, std::nullopt}};
+    const bool moved = GENERATE(false, true);
+    CHECK((moved ? wheel.postpone(std::move(moves)) : wheel.postpone(moves)) == 3);
+    pass(io, 40ms);
+    CHECK(ran == journal{{5, 10ms}, {1, 20ms}, {12, 30ms}, {3, 40ms}});
+  }
   SECTION("and replaces the callbacks") {
     const auto f = [&](int label) { return std::function<void()>(ran.note(label)); };
     const std::vector<std::tuple<timer_id, std::chrono::milliseconds, std::function<void()>>> moves{
@@ -721,6 +745,12 @@ TEST_CASE_METHOD(one_wheel, "Postponing a range is all or nothing when a part of
   const std::vector<std::tuple<timer_id, std::chrono::seconds, std::function<void()>>> empty{
       {batch.ids()[0], 1s, [] {}}, {batch.ids()[1], 1s, nullptr}};
   CHECK(error_of([&] { wheel.postpone(empty); }) == errc::invalid_callback);
+  std::ostringstream which;
+  which << "callback of timer " << batch.ids()[1];
+  CHECK(message_of([&] { wheel.postpone(empty); }).find(which.str()) == 0);
+  const std::vector<std::pair<std::chrono::seconds, std::optional<std::function<void()>>>>
+      given_but_empty(3, {1s, std::function<void()>()});
+  CHECK(error_of([&] { batch.postpone_each(given_but_empty); }) == errc::invalid_callback);
   struct throws_when_copied {
     throws_when_copied() = default;
     throws_when_copied(const throws_when_copied&) { throw std::runtime_error("copied"); }
@@ -765,6 +795,26 @@ TEST_CASE_METHOD(one_wheel, "Each timer of a batch is postponed by its own delay
     CHECK(batch.postpone_each(std::vector{40ms, 10ms, 30ms, 20ms}) == 4);
     pass(io, 50ms);
     CHECK(ran == journal{{1, 10ms}, {3, 20ms}, {2, 30ms}, {0, 40ms}});
+  }
+  SECTION("durations in braces") {
+    CHECK(batch.postpone_each({40ms, 10ms, 0.03s, 20'000us}) == 4);
+    pass(io, 50ms);
+    CHECK(ran == journal{{1, 10ms}, {3, 20ms}, {2, 30ms}, {0, 40ms}});
+  }
+  SECTION("durations, and callbacks for some") {
+    std::vector<std::optional<std::function<void()>>> callbacks(4);
+    callbacks[1] = ran.note(11);
+    SECTION("in a range of their own") {
+      CHECK(batch.postpone_each({40ms, 10ms, 30ms, 20ms}, callbacks) == 4);
+    }
+    SECTION("in pairs") {
+      std::vector<std::pair<std::chrono::milliseconds, std::optional<std::function<void()>>>> moves;
+      for (std::size_t i = 0; i != 4; ++i)
+        moves.emplace_back(std::array{40ms, 10ms, 30ms, 20ms}[i], callbacks[i]);
+      CHECK(batch.postpone_each(moves) == 4);
+    }
+    pass(io, 50ms);
+    CHECK(ran == journal{{11, 10ms}, {3, 20ms}, {2, 30ms}, {0, 40ms}});
   }
   SECTION("a view of durations") {
     CHECK(batch.postpone_each(std::views::iota(1, 5) |
@@ -819,6 +869,7 @@ TEST_CASE_METHOD(one_wheel,
   const auto d3 = std::span(delays).first(3);
   const auto c2 = std::span(callbacks).first(2);
   CHECK(says([&] { batch.postpone_each(d2); }, "delays = 2, timers = 3"));
+  CHECK(says([&] { batch.postpone_each({1s, 2s}); }, "delays = 2, timers = 3"));
   CHECK(says([&] { batch.postpone_each(delays); }, "delays > 3, timers = 3"));
   CHECK(says([&] { batch.postpone_each(d2, c2); }, "delays = 2, timers = 3"));
   CHECK(says([&] { batch.postpone_each(d3, c2); }, "callbacks = 2, timers = 3"));
@@ -896,6 +947,8 @@ TEST_CASE_METHOD(one_wheel, "A batch handle is a range of handles, in the order 
   CHECK(i[3].id() == ids[3]);
   CHECK((*(i + 4)).id() == ids[4]);
   CHECK((*(4 + i)).id() == ids[4]);
+  CHECK(i->id() == ids[0]);
+  CHECK(std::find(batch.begin(), batch.end(), batch[2])->expiry() == batch[2].expiry());
   CHECK((*i++).id() == ids[0]);
   CHECK((*i).id() == ids[1]);
   CHECK((*++i).id() == ids[2]);

@@ -18,6 +18,7 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <span>
 #include <string>
@@ -34,12 +35,27 @@ concept tuple_like = requires {
   std::tuple_size<std::remove_cvref_t<T>>::value;
 };
 
+template <class T>
+inline constexpr bool is_optional = false;
+template <class T>
+inline constexpr bool is_optional<std::optional<T>> = true;
+
+template <class T>
+concept optional_like = is_optional<std::remove_cvref_t<T>>;
+
 template <class R>
 concept range_of_ids =
     std::ranges::input_range<R> && std::convertible_to<std::ranges::range_reference_t<R>, timer_id>;
 
 template <class R>
 concept range_of_tuples = std::ranges::input_range<R> && tuple_like<std::ranges::range_value_t<R>>;
+
+/// Of whatever type, in a list in braces.
+struct any_delay : std::chrono::nanoseconds {
+  template <class Rep, class Period>
+  any_delay(const std::chrono::duration<Rep, Period>& delay)
+      : std::chrono::nanoseconds(delay_of(delay)) {}
+};
 
 /// The element at `it`, to be moved from if the range that it is in was passed to be.
 template <class Range, class Iterator>
@@ -211,7 +227,19 @@ public:
 
   template <class Rep, class Period, class F>
   void add(timer_id id, const std::chrono::duration<Rep, Period>& delay, F&& f) {
+    if (is_empty_callback(f))
+      throw_error(errc::invalid_callback, "callback of timer " + std::to_string(id.index()) + "." +
+                                              std::to_string(id.generation()));
     moves_.push_back({id, delay_of(delay), replacement(*host_, id, std::forward<F>(f))});
+  }
+
+  /// Without a callback, the one there is stays.
+  template <class Rep, class Period, optional_like F>
+  void add(timer_id id, const std::chrono::duration<Rep, Period>& delay, F&& f) {
+    if (f)
+      add(id, delay, *std::forward<F>(f));
+    else
+      add(id, delay);
   }
 
   /// A pair of a delay and a callback.
