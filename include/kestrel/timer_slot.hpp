@@ -26,7 +26,16 @@ struct slot_access;
 ///
 /// Until then its id names no timer: `cancel` and `postpone` return false.
 ///
-/// Thread safety: distinct objects safe, shared objects unsafe.
+/// Thread safety: distinct objects safe, if the wheel is; shared objects unsafe.
+/// Complexity: O(1).
+/// Exceptions: none; those of `allocate` and `schedule` are the wheel's.
+///
+///     kestrel::timer_slot slot = wheel.allocate();
+///     auto task = kestrel::timer_task::periodic(1s, 1s, [&, id = slot.id()] {
+///       if (++ticks == 3)
+///         wheel.cancel(id);
+///     });
+///     wheel.schedule(std::move(slot), task);
 class timer_slot {
 public:
   /// An empty slot. Scheduling in it is an error.

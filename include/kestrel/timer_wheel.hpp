@@ -229,7 +229,7 @@ public:
 
   // ---- Two steps: the id first
 
-  /// Sets a slot aside. `errc::too_many_timers`, `errc::shut_down`.
+  /// Sets a slot aside. O(1) amortised. `errc::too_many_timers`, `errc::shut_down`, `bad_alloc`.
   [[nodiscard]] timer_slot allocate() { return std::move(allocate(1).front()); }
 
   /// `n` of them, or none.
@@ -306,10 +306,14 @@ public:
   /// Waits for the timer's next firing, or its cancellation: `void(error_code, completion)`.
   ///
   /// All who wait for one timer by its id are one reader, from the first wait on: a firing while
-  /// none of them waits is counted for the first who does. A reader of its own is a copy of a
-  /// handle. Errors:
-  /// `errc::no_such_timer` if `id` names no pending timer; `operation_aborted` if the wait was
-  /// cancelled through its slot, or the wheel ended.
+  /// none of them waits is counted for the first who does, unless the timer has ended meanwhile;
+  /// how it ended is for those to know who wait then. A reader of its own, from whom nothing is
+  /// lost, is a handle, and each copy of it.
+  /// Errors: `errc::no_such_timer` if `id` names no pending timer; `operation_aborted` if the wait
+  /// was cancelled through its slot (of any type: nothing has been told then), or the wheel ended.
+  ///
+  /// The handler is called exactly once, unless its context is destroyed with it: on its associated
+  /// executor, else the wheel's, and never inside this function, but by an immediate executor.
   template <class CompletionToken = default_token>
   auto async_wait(timer_id id, CompletionToken&& token = CompletionToken()) {
     std::shared_ptr<detail::watch> watch = engine_->watch_of(id);
@@ -320,7 +324,8 @@ public:
   }
 
   /// Waits until `delay` from now, without a callback: `void(error_code)`. `operation_aborted` if
-  /// it was cancelled through its slot, or the wheel ended.
+  /// it was cancelled through its slot (of any type), or the wheel ended, or there was no room for
+  /// the timer. The handler is called as that of `async_wait`, but by no immediate executor.
   template <class Rep, class Period, class CompletionToken = default_token>
   auto async_wait_after(const std::chrono::duration<Rep, Period>& delay,
                         CompletionToken&& token = CompletionToken()) {

@@ -921,6 +921,43 @@ TEST_CASE("A batch that waits in a strand's queue is cancelled and postponed tru
   CHECK(out_of_work(io));
 }
 
+// ---- What the class comments show
+
+TEST_CASE("The examples of slots, tasks and batches do what they say", "[batch][examples]") {
+  asio::io_context io;
+  kestrel::timer_wheel wheel{io};
+  int ticks = 0;
+  std::ostringstream out;
+  struct {
+    bool open = true;
+    void close() { open = false; }
+  } connection;
+  {
+    kestrel::timer_slot slot = wheel.allocate();
+    auto task = kestrel::timer_task::periodic(1ms, 1ms, [&, id = slot.id()] {
+      if (++ticks == 3)
+        wheel.cancel(id);
+    });
+    wheel.schedule(std::move(slot), task);
+  }
+  {
+    auto task = kestrel::timer_task::one_shot(1ms, [&] { connection.close(); });
+    kestrel::timer_handle timer = wheel.schedule(task);
+    CHECK(timer.expiry());
+  }
+  std::vector<kestrel::timer_task> tasks;
+  for (int i = 0; i != 3; ++i)
+    tasks.push_back(kestrel::timer_task::one_shot(30s, [&out, i] { out << i; }));
+  kestrel::batch_handle batch = wheel.schedule(tasks);
+  CHECK(batch.postpone_each({40s, 50s, 60s}) == 3);
+  CHECK(batch[1].cancel());
+  CHECK(batch.cancel_all() == 2);
+  io.run();
+  CHECK(ticks == 3);
+  CHECK_FALSE(connection.open);
+  CHECK(out.str().empty());
+}
+
 // ---- The handle as a range
 
 TEST_CASE_METHOD(one_wheel, "A batch handle is a range of handles, in the order of the tasks",
