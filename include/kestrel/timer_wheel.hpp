@@ -260,8 +260,8 @@ public:
   /// one than of the other; `errc::invalid_slot` and `errc::invalid_callback` with the number, from
   /// 0, of a slot or task that is empty, another wheel's, or in the batch twice.
   ///
-  /// On failure slots and tasks are as they were, except those that the range makes as it is gone
-  /// through, or that can be gone through once only: they are destroyed.
+  /// On failure slots and tasks are as they were, except those of a range that makes them as it
+  /// goes, or can be gone through only once: these are destroyed.
   template <detail::range_to_take_from<timer_slot> Slots,
             detail::range_to_take_from<timer_task> Tasks>
   batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {

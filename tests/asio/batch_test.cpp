@@ -695,6 +695,18 @@ TEST_CASE_METHOD(one_wheel, "Postponing a range moves each timer by its own dela
     pass(io, 50ms);
     CHECK(ran.labels() == std::vector{5, 2, 3, 2, 1});
   }
+  SECTION("and keeps the callbacks, of structures that a view makes pairs of") {
+    struct session {
+      timer_id idle;
+      std::chrono::milliseconds timeout;
+    };
+    const std::vector<session> sessions{{first, 50ms}, {second, 20ms}, {third, 30ms}};
+    CHECK(wheel.postpone(sessions | std::views::transform([](const session& s) {
+                           return std::pair(s.idle, s.timeout);
+                         })) == 3);
+    pass(io, 50ms);
+    CHECK(ran.labels() == std::vector{5, 2, 3, 2, 1});
+  }
   SECTION("and replaces callbacks, but for those that are not given") {
     using callback = std::optional<std::function<void()>>;
     std::vector<std::tuple<timer_id, std::chrono::milliseconds, callback>> moves{
