@@ -13,6 +13,7 @@
 #include <chrono>
 #include <compare>
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <ranges>
@@ -22,9 +23,24 @@
 KESTREL_BEGIN_NAMESPACE
 
 /// Names the timers of a batch, as basic_timer_handle names one; each operation on all of them
-/// takes the wheel's lock once. A range of handles. It may outlive the wheel.
+/// takes the wheel's lock once. A range of handles, in the order of the tasks. It may outlive the
+/// wheel; destroying it does not cancel.
+///
+/// Iterators refer to the batch handle, and not to one that it was moved or copied to; the handles
+/// that they make refer to nothing of it.
 ///
 /// Thread safety: distinct objects safe, copies too, if the wheel is; shared objects unsafe.
+/// Complexity: O(1) for one handle or step; all else, copying too, is O(size).
+/// Exceptions: `bad_alloc`, what copying or moving a callable throws, and the `errc`s below; no
+/// timer has changed then. `operator[]`, iterators and moving throw nothing.
+///
+///     std::vector<kestrel::timer_task> tasks;
+///     for (int i = 0; i != 3; ++i)
+///       tasks.push_back(kestrel::timer_task::one_shot(30s, [i] { std::cout << i; }));
+///     kestrel::batch_handle batch = wheel.schedule(tasks);
+///     batch.postpone_each({40s, 50s, 60s});
+///     batch[1].cancel();
+///     batch.cancel_all(); // 2
 template <class Clock, class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_batch_handle {
 public:
@@ -40,7 +56,7 @@ public:
 
   [[nodiscard]] const std::vector<timer_id>& ids() const noexcept { return ids_; }
 
-  /// A handle of the i-th timer, which is told everything that happens to it.
+  /// A handle of the i-th timer, `i < size()`, which is told everything that happens to it.
   [[nodiscard]] value_type operator[](std::size_t i) const {
     return value_type(host_, ids_[i], watches_[i]);
   }
@@ -51,7 +67,8 @@ public:
   /// Returns how many were still pending.
   std::size_t cancel_all() const { return empty() ? 0 : host_->cancel(ids_); }
 
-  /// Moves all that are pending to `delay` from now, and returns how many. On failure, none.
+  /// Moves all that are pending to `delay` from now, and returns how many. `errc::invalid_delay` if
+  /// it is not a number.
   template <class Rep, class Period>
   std::size_t postpone_all(const std::chrono::duration<Rep, Period>& delay) const {
     detail::postponements moves(host_);
@@ -60,9 +77,10 @@ public:
     return moves.apply();
   }
 
-  /// The same with a delay for each: a range of durations, or of pairs of a duration and a callback
-  /// that replaces the one there is. As many as timers, else `errc::batch_length_mismatch`.
-  template <std::ranges::input_range Delays>
+  /// The same with a delay for each: a range of durations, `{1s, 2s}`, or of pairs of a duration
+  /// and a callback that replaces the one there is, unless it is an `std::optional` without one. As
+  /// many as timers, else `errc::batch_length_mismatch`.
+  template <std::ranges::input_range Delays = std::initializer_list<detail::any_delay>>
   std::size_t postpone_each(Delays&& delays) const {
     detail::postponements moves(host_);
     std::size_t n = 0;
@@ -75,7 +93,8 @@ public:
   }
 
   /// The same with the callbacks in a range of their own.
-  template <std::ranges::input_range Delays, std::ranges::input_range Callbacks>
+  template <std::ranges::input_range Delays = std::initializer_list<detail::any_delay>,
+            std::ranges::input_range Callbacks>
   std::size_t postpone_each(Delays&& delays, Callbacks&& callbacks) const {
     detail::postponements moves(host_);
     auto callback = std::ranges::begin(callbacks);
@@ -113,11 +132,16 @@ public:
   using iterator_category = std::input_iterator_tag;
   using value_type = basic_timer_handle<Clock, DefaultToken>;
   using difference_type = std::ptrdiff_t;
-  using pointer = void;
   using reference = const value_type; // so that `auto&` takes it too
+
+  struct pointer {
+    value_type made;
+    const value_type* operator->() const noexcept { return &made; }
+  };
 
   iterator() = default;
 
+  pointer operator->() const { return {**this}; }
   reference operator*() const { return (*batch_)[static_cast<std::size_t>(i_)]; }
   reference operator[](difference_type n) const { return *(*this + n); }
 

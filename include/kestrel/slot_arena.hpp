@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -40,6 +41,14 @@ namespace detail {
 inline std::uint32_t next_first_generation() noexcept {
   static std::atomic<std::uint32_t> step{0};
   return step.fetch_add(0x9E3779B9u, std::memory_order_relaxed);
+}
+
+/// The most slots that an arena can have.
+inline constexpr std::size_t max_timers = std::size_t{1} << 30;
+
+inline void require_at_most_max_timers(std::size_t timers) {
+  if (timers > max_timers)
+    throw_error(errc::too_many_timers, "timers = " + std::to_string(timers));
 }
 
 } // namespace detail
@@ -72,7 +81,7 @@ class slot_arena {
 
 public:
   /// The most slots an arena can have.
-  static constexpr std::size_t max_size = std::size_t{1} << 30;
+  static constexpr std::size_t max_size = detail::max_timers;
 
   explicit slot_arena(std::uint32_t first_generation = detail::next_first_generation(),
                       const Allocator& allocator = Allocator())
@@ -100,8 +109,7 @@ public:
 
   /// Makes room for `n` live slots in all. Throws `bad_alloc`, or `errc::too_many_timers`.
   void reserve(std::size_t n) {
-    if (n > max_size)
-      detail::throw_error(errc::too_many_timers);
+    detail::require_at_most_max_timers(n);
     if (capacity() < n)
       add_pages((n - capacity() + page_size - 1) / page_size);
   }
@@ -129,8 +137,11 @@ public:
       free_ = record(index).link;
       return {index, record(index).generation + 1};
     }
-    if (used_ == capacity())
-      add_pages(std::clamp<std::size_t>(payloads_.size() / 8, 1, max_growth));
+    if (used_ == capacity()) {
+      detail::require_at_most_max_timers(used_ + std::size_t{1});
+      add_pages(std::clamp<std::size_t>(
+          payloads_.size() / 8, 1, std::min(max_growth, max_size / page_size - payloads_.size())));
+    }
     Record& r = *::new (static_cast<void*>(&record(used_))) Record{};
     r.generation = first_generation_;
     return {used_++, first_generation_ + 1};
@@ -234,8 +245,6 @@ private:
   // If the second line throws, the spare pages of the first are used next time.
   void add_pages(std::size_t n) {
     const std::size_t pages = payloads_.size() + n;
-    if (pages * page_size > max_size)
-      detail::throw_error(errc::too_many_timers);
     records_.grow_to(pages);
     payloads_.grow_to(pages);
   }

@@ -7,6 +7,7 @@
 #define KESTREL_TIMER_SLOT_HPP
 
 #include <kestrel/detail/timer_host.hpp>
+#include <kestrel/slot_arena.hpp>
 #include <kestrel/timer_id.hpp>
 
 #include <cstddef>
@@ -25,7 +26,16 @@ struct slot_access;
 ///
 /// Until then its id names no timer: `cancel` and `postpone` return false.
 ///
-/// Thread safety: distinct objects safe, shared objects unsafe.
+/// Thread safety: distinct objects safe, if the wheel is; shared objects unsafe.
+/// Complexity: O(1).
+/// Exceptions: none; those of `allocate` and `schedule` are the wheel's.
+///
+///     kestrel::timer_slot slot = wheel.allocate();
+///     auto task = kestrel::timer_task::periodic(1s, 1s, [&, id = slot.id()] {
+///       if (++ticks == 3)
+///         wheel.cancel(id);
+///     });
+///     wheel.schedule(std::move(slot), task);
 class timer_slot {
 public:
   /// An empty slot. Scheduling in it is an error.
@@ -67,6 +77,7 @@ struct slot_access {
 
   /// `n` of them, or none.
   static std::vector<timer_slot> make(const std::shared_ptr<timer_host>& host, std::size_t n) {
+    require_at_most_max_timers(n);
     std::vector<timer_slot> slots(n);
     slots_aside aside(*host, n);
     for (std::size_t i = 0; i != n; ++i) {
@@ -77,9 +88,16 @@ struct slot_access {
     return slots;
   }
 
-  static void use(timer_slot& slot) noexcept {
+  /// The slot is empty afterwards.
+  static timer_id take(timer_slot& slot) noexcept {
     slot.host_ = nullptr;
-    slot.id_ = timer_id();
+    return std::exchange(slot.id_, timer_id());
+  }
+
+  static void put_back(timer_slot& slot, const std::shared_ptr<timer_host>& host,
+                       timer_id id) noexcept {
+    slot.host_ = host;
+    slot.id_ = id;
   }
 };
 

@@ -36,6 +36,12 @@ struct task_access;
 /// the callable out, unless scheduling fails. Scheduling it again is an error.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
+/// Complexity: O(1).
+/// Exceptions: making one throws what copying or moving the callable does, `bad_alloc` if it is not
+/// kept in the task itself, and the `errc`s below; nothing else throws.
+///
+///     auto task = kestrel::timer_task::one_shot(30s, [&] { connection.close(); });
+///     kestrel::timer_handle timer = wheel.schedule(task);
 class timer_task {
 public:
   /// Fires once. `errc::invalid_delay`, `errc::invalid_callback`.

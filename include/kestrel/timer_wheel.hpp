@@ -26,6 +26,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
+#include <initializer_list>
 #include <iterator>
 #include <memory>
 #include <mutex>
@@ -228,7 +229,7 @@ public:
 
   // ---- Two steps: the id first
 
-  /// Sets a slot aside. `errc::too_many_timers`, `errc::shut_down`.
+  /// Sets a slot aside. O(1) amortised. `errc::too_many_timers`, `errc::shut_down`, `bad_alloc`.
   [[nodiscard]] timer_slot allocate() { return std::move(allocate(1).front()); }
 
   /// `n` of them, or none.
@@ -256,26 +257,28 @@ public:
   // or nothing on failure
 
   /// Schedules the i-th task in the i-th slot. `errc::batch_length_mismatch` if there are more of
-  /// one than of the other.
-  template <std::ranges::forward_range Slots, std::ranges::forward_range Tasks>
-  requires std::same_as<std::ranges::range_value_t<Slots>, timer_slot> &&
-      std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
-          batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
+  /// one than of the other; `errc::invalid_slot` and `errc::invalid_callback` with the number, from
+  /// 0, of a slot or task that is empty, another wheel's, or in the batch twice.
+  ///
+  /// On failure slots and tasks are as they were, except those of a range that makes them as it
+  /// goes, or can be gone through only once: these are destroyed.
+  template <detail::range_to_take_from<timer_slot> Slots,
+            detail::range_to_take_from<timer_task> Tasks>
+  batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
     detail::new_timers batch(tasks);
     batch.schedule_in(slots, engine_, detail::make_watches);
     return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
   }
 
-  template <std::ranges::forward_range Tasks>
-  requires std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
-      batch_handle_type schedule(Tasks&& tasks) {
+  template <detail::range_to_take_from<timer_task> Tasks>
+  batch_handle_type schedule(Tasks&& tasks) {
     detail::new_timers batch(tasks);
     batch.schedule(*engine_, detail::make_watches);
     return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
   }
 
-  /// Returns how many were pending.
-  template <detail::range_of_ids Ids>
+  /// Returns how many were pending. `cancel({a, b})` will do.
+  template <detail::range_of_ids Ids = std::initializer_list<timer_id>>
   std::size_t cancel(Ids&& ids) {
     std::vector<timer_id> all;
     for (const timer_id id : ids)
@@ -284,8 +287,13 @@ public:
   }
 
   /// Postpones each by its own delay and returns how many were pending. `moves` is a range of
-  /// tuples or pairs: `{id, delay}`, or `{id, delay, callback}` to replace the callback too.
-  template <detail::range_of_tuples Moves>
+  /// tuples or pairs: `{id, delay}`, or `{id, delay, callback}` to replace the callback too, unless
+  /// that is an `std::optional` without one. `postpone({{a, 1s}, {b, 2s}})` will do; structures of
+  /// your own are for `std::views::transform` to make tuples of.
+  ///
+  /// `errc::invalid_callback` for an empty `std::function`.
+  template <
+      detail::range_of_tuples Moves = std::initializer_list<std::pair<timer_id, detail::any_delay>>>
   std::size_t postpone(Moves&& moves) {
     detail::postponements all(engine_);
     detail::for_each_element(std::forward<Moves>(moves),
@@ -298,10 +306,14 @@ public:
   /// Waits for the timer's next firing, or its cancellation: `void(error_code, completion)`.
   ///
   /// All who wait for one timer by its id are one reader, from the first wait on: a firing while
-  /// none of them waits is counted for the first who does. A reader of its own is a copy of a
-  /// handle. Errors:
-  /// `errc::no_such_timer` if `id` names no pending timer; `operation_aborted` if the wait was
-  /// cancelled through its slot, or the wheel ended.
+  /// none of them waits is counted for the first who does, unless the timer has ended meanwhile;
+  /// how it ended is for those to know who wait then. A reader of its own, from whom nothing is
+  /// lost, is a handle, and each copy of it.
+  /// Errors: `errc::no_such_timer` if `id` names no pending timer; `operation_aborted` if the wait
+  /// was cancelled through its slot (of any type: nothing has been told then), or the wheel ended.
+  ///
+  /// The handler is called exactly once, unless its context is destroyed with it: on its associated
+  /// executor, else the wheel's, and never inside this function, but by an immediate executor.
   template <class CompletionToken = default_token>
   auto async_wait(timer_id id, CompletionToken&& token = CompletionToken()) {
     std::shared_ptr<detail::watch> watch = engine_->watch_of(id);
@@ -312,7 +324,8 @@ public:
   }
 
   /// Waits until `delay` from now, without a callback: `void(error_code)`. `operation_aborted` if
-  /// it was cancelled through its slot, or the wheel ended.
+  /// it was cancelled through its slot (of any type), or the wheel ended, or there was no room for
+  /// the timer. The handler is called as that of `async_wait`, but by no immediate executor.
   template <class Rep, class Period, class CompletionToken = default_token>
   auto async_wait_after(const std::chrono::duration<Rep, Period>& delay,
                         CompletionToken&& token = CompletionToken()) {

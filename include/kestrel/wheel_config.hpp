@@ -102,21 +102,32 @@ struct wheel_config {
 
 namespace detail {
 
-/// The field that `problem` is about, and its value.
+inline std::string in_ns(const char* what, std::chrono::nanoseconds time) {
+  return std::string(what) + " = " + std::to_string(time.count()) + " ns";
+}
+
+/// The field that `problem` is about, its value, and what else it depends on.
 inline std::string field_and_value(errc problem, const wheel_config& c) {
-  const auto ns = [](std::chrono::nanoseconds d) { return std::to_string(d.count()) + " ns"; };
   switch (problem) {
   case errc::invalid_l0_tick:
-    return "l0_tick = " + ns(c.l0_tick);
+    return in_ns("l0_tick", c.l0_tick);
   case errc::invalid_l0_slots:
     return "l0_slots = " + std::to_string(c.l0_slots);
   case errc::invalid_l1_tick:
-    return "l1_tick = " + ns(c.l1_tick);
+    return in_ns("l1_tick", c.l1_tick) + ", " +
+           (c.l1_tick <= c.l1_tick.zero() || c.l1_tick % c.l0_tick != c.l1_tick.zero()
+                ? in_ns("l0_tick", c.l0_tick)
+                : in_ns("l0_tick * l0_slots", c.l0_tick * c.l0_slots)); // the smaller of the two
   case errc::invalid_l1_slots:
-    return "l1_slots = " + std::to_string(c.l1_slots);
+    return "l1_slots = " + std::to_string(c.l1_slots) + ", " + in_ns("l1_tick", c.l1_tick);
   default:
     return {};
   }
+}
+
+inline std::string all_fields(const wheel_config& c) {
+  return in_ns("l0_tick", c.l0_tick) + ", l0_slots = " + std::to_string(c.l0_slots) + ", " +
+         in_ns("l1_tick", c.l1_tick) + ", l1_slots = " + std::to_string(c.l1_slots);
 }
 
 } // namespace detail

@@ -25,6 +25,7 @@
 #include <random>
 #include <ranges>
 #include <span>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <tuple>
@@ -49,6 +50,16 @@ static_assert(std::ranges::common_range<const batch_handle>);
 static_assert(std::same_as<std::ranges::range_value_t<batch_handle>, handle>);
 static_assert(std::copyable<batch_handle> && std::default_initializable<batch_handle>);
 static_assert(std::same_as<kestrel::timer_wheel::batch_handle_type, kestrel::batch_handle>);
+
+template <class Tasks>
+concept batch_of_tasks = requires(manual_wheel& wheel, Tasks&& tasks) {
+  wheel.schedule(std::forward<Tasks>(tasks));
+};
+
+static_assert(batch_of_tasks<std::vector<timer_task>> && batch_of_tasks<std::vector<timer_task>&>);
+static_assert(!batch_of_tasks<const std::vector<timer_task>&>);
+static_assert(!batch_of_tasks<std::span<const timer_task>>);
+static_assert(!batch_of_tasks<std::vector<timer_slot>>);
 
 /// n tasks that note their number, counted from `first`, all after one delay.
 std::vector<timer_task> noting_tasks(journal& ran, int n, manual_clock::duration delay = 10ms,
@@ -387,6 +398,11 @@ TEST_CASE_METHOD(one_wheel, "A batch that is refused has changed nothing", "[bat
     CHECK(message_of([&] {
             wheel.schedule(slots, tasks);
           }).find("slots = " + std::to_string(slots.size()) + ", tasks = 4") != std::string::npos);
+  else
+    CHECK(message_of([&] {
+            wheel.schedule(slots, tasks);
+          }).find((expected == errc::invalid_slot ? "slot " : "task ") + std::to_string(middle)) ==
+          0);
 
   CHECK(wheel.size() == (busy ? 1u : 0u));
   CHECK(other.empty());
@@ -410,6 +426,109 @@ TEST_CASE_METHOD(one_wheel, "A batch that is refused has changed nothing", "[bat
   stall(io, 10ms);
   CHECK(ran.labels() == numbers(static_cast<int>(scheduled)));
   CHECK(wheel.cancel(running) == busy);
+}
+
+TEST_CASE_METHOD(one_wheel, "A batch that names one slot or task twice is refused", "[batch]") {
+  journal ran;
+  auto slots = wheel.allocate(3);
+  auto tasks = noting_tasks(ran, 3);
+  const auto id = slots[1].id();
+  const auto twice = [](auto& elements) { // 0, 1, 2, 1
+    return std::views::iota(std::size_t{0}, std::size_t{4}) |
+           std::views::transform([&elements](std::size_t i) -> auto& {
+             return elements[i == 3 ? 1 : i];
+           });
+  };
+  std::string said;
+  SECTION("a task") {
+    CHECK(error_of([&] { wheel.schedule(twice(tasks)); }) == errc::invalid_callback);
+    said = message_of([&] { wheel.schedule(twice(tasks)); });
+    CHECK(said.find("task 3") == 0);
+  }
+  SECTION("a task, with slots") {
+    slots.push_back(wheel.allocate());
+    CHECK(error_of([&] { wheel.schedule(slots, twice(tasks)); }) == errc::invalid_callback);
+    slots.pop_back();
+  }
+  SECTION("a slot") {
+    auto four = noting_tasks(ran, 4);
+    CHECK(error_of([&] { wheel.schedule(twice(slots), four); }) == errc::invalid_slot);
+    said = message_of([&] { wheel.schedule(twice(slots), four); });
+    CHECK(said.find("slot 3") == 0);
+  }
+  SECTION("a task, filled again and again") {
+    std::optional<timer_task> task;
+    const auto filled = std::views::iota(0, 3) | std::views::transform([&](int i) -> timer_task& {
+                          return task.emplace(timer_task::one_shot(10ms, ran.note(i)));
+                        });
+    CHECK(message_of([&] { wheel.schedule(filled); }).find("task 1") == 0);
+  }
+  SECTION("or whose range throws on the way") {
+    const auto throwing = [](auto& elements) {
+      return elements | std::views::transform([&elements](auto& element) -> auto& {
+               if (&element == &elements[2])
+                 throw std::runtime_error("no more");
+               return element;
+             });
+    };
+    CHECK_THROWS_AS(wheel.schedule(throwing(tasks)), std::runtime_error);
+    CHECK_THROWS_AS(wheel.schedule(throwing(slots), tasks), std::runtime_error);
+  }
+  SECTION("an empty slot, which is refused for that") {
+    auto four = noting_tasks(ran, 4);
+    const auto empty = std::views::iota(0, 4) | std::views::transform([&](int) -> timer_slot& {
+                         static timer_slot none;
+                         return none;
+                       });
+    CHECK(message_of([&] { wheel.schedule(empty, four); }).find("slot 0") == 0);
+  }
+  CHECK(wheel.empty());
+  CHECK(wheel.stats().scheduled == 0);
+  CHECK(out_of_work(io));
+  CHECK(slots[1].id() == id);
+  CHECK(wheel.schedule(slots, tasks).ids()[1] == id);
+  stall(io, 10ms);
+  CHECK(ran.labels() == numbers(3));
+}
+
+TEST_CASE_METHOD(one_wheel, "Tasks and slots may be made as a batch goes through its range",
+                 "[batch]") {
+  journal ran;
+  int destroyed = 0;
+  const auto made = [&](int n) {
+    return std::views::iota(0, n) |
+           std::views::transform([&](int i) { return timer_task::one_shot(10ms, ran.note(i)); });
+  };
+  const auto made_slots = [&](int n) {
+    return std::views::iota(0, n) | std::views::transform([&](int) { return wheel.allocate(); });
+  };
+  int scheduled = 3;
+  SECTION("tasks") { CHECK(wheel.schedule(made(3)).size() == 3); }
+  SECTION("slots and tasks") { CHECK(wheel.schedule(made_slots(3), made(3)).size() == 3); }
+  SECTION("tasks that are moved from") {
+    auto tasks = noting_tasks(ran, 3);
+    CHECK(wheel
+              .schedule(std::ranges::subrange(std::make_move_iterator(tasks.begin()),
+                                              std::make_move_iterator(tasks.end())))
+              .size() == 3);
+  }
+  SECTION("nothing is left of a batch that is refused") {
+    scheduled = 0;
+    auto slots = wheel.allocate(2);
+    const auto before = wheel.stats();
+    const auto careful_tasks = std::views::iota(0, 3) | std::views::transform([&](int) {
+                                 return timer_task::one_shot(10ms, careful(wheel, destroyed));
+                               });
+    CHECK(error_of([&] { wheel.schedule(slots, careful_tasks); }) == errc::batch_length_mismatch);
+    CHECK(destroyed == 3); // outside the lock
+    CHECK(error_of([&] { wheel.schedule(made_slots(4), made(3)); }) == errc::batch_length_mismatch);
+    CHECK(wheel.stats().capacity == before.capacity);
+    CHECK(slots[0]);
+    CHECK(slots[1]);
+  }
+  stall(io, 10ms);
+  CHECK(ran.labels() == numbers(scheduled));
+  CHECK(checked_mutex::take_violations() == 0);
 }
 
 TEST_CASE("A batch is refused after shutdown, and its slots and tasks are unharmed",
@@ -494,6 +613,11 @@ TEST_CASE_METHOD(one_wheel, "Cancelling a range counts the timers that were pend
     CHECK(wheel.cancel(ids | std::views::filter([](timer_id id) { return bool(id); })) == 3);
   }
   SECTION("a span") { CHECK(wheel.cancel(std::span(ids)) == 3); }
+  SECTION("a list in braces") {
+    CHECK(wheel.cancel({first, stale, second, second, theirs}) == 2);
+    CHECK(wheel.cancel({far}) == 1);
+    CHECK(wheel.cancel({}) == 0);
+  }
   CHECK(wheel.size() == 1);
   CHECK(wheel.stats().cancelled == 4);
   CHECK(wheel.cancel(ids) == (ids.back() == kept ? 1u : 0u));
@@ -562,6 +686,36 @@ TEST_CASE_METHOD(one_wheel, "Postponing a range moves each timer by its own dela
     pass(io, 50ms);
     CHECK(ran.labels() == std::vector{5, 2, 3, 2, 1});
   }
+  SECTION("and keeps the callbacks, of a list in braces") {
+    CHECK(wheel.postpone({{first, 50ms}, {stale, 1s}, {second, 0.02s}, {third, 29'999us}}) == 3);
+    CHECK(wheel.postpone({{first, std::chrono::hours::max()}}) == 1);
+    CHECK(wheel.expiry(first) > manual_clock::start + 1h); // saturates
+    CHECK(wheel.postpone({{first, 50ms}}) == 1);
+    CHECK(wheel.postpone({}) == 0);
+    pass(io, 50ms);
+    CHECK(ran.labels() == std::vector{5, 2, 3, 2, 1});
+  }
+  SECTION("and keeps the callbacks, of structures that a view makes pairs of") {
+    struct session {
+      timer_id idle;
+      std::chrono::milliseconds timeout;
+    };
+    const std::vector<session> sessions{{first, 50ms}, {second, 20ms}, {third, 30ms}};
+    CHECK(wheel.postpone(sessions | std::views::transform([](const session& s) {
+                           return std::pair(s.idle, s.timeout);
+                         })) == 3);
+    pass(io, 50ms);
+    CHECK(ran.labels() == std::vector{5, 2, 3, 2, 1});
+  }
+  SECTION("and replaces callbacks, but for those that are not given") {
+    using callback = std::optional<std::function<void()>>;
+    std::vector<std::tuple<timer_id, std::chrono::milliseconds, callback>> moves{
+        {first, 20ms, std::nullopt}, {second, 30ms, ran.note(12)}, {third, 40ms, std::nullopt}};
+    const bool moved = GENERATE(false, true);
+    CHECK((moved ? wheel.postpone(std::move(moves)) : wheel.postpone(moves)) == 3);
+    pass(io, 40ms);
+    CHECK(ran == journal{{5, 10ms}, {1, 20ms}, {12, 30ms}, {3, 40ms}});
+  }
   SECTION("and replaces the callbacks") {
     const auto f = [&](int label) { return std::function<void()>(ran.note(label)); };
     const std::vector<std::tuple<timer_id, std::chrono::milliseconds, std::function<void()>>> moves{
@@ -603,6 +757,12 @@ TEST_CASE_METHOD(one_wheel, "Postponing a range is all or nothing when a part of
   const std::vector<std::tuple<timer_id, std::chrono::seconds, std::function<void()>>> empty{
       {batch.ids()[0], 1s, [] {}}, {batch.ids()[1], 1s, nullptr}};
   CHECK(error_of([&] { wheel.postpone(empty); }) == errc::invalid_callback);
+  std::ostringstream which;
+  which << "callback of timer " << batch.ids()[1];
+  CHECK(message_of([&] { wheel.postpone(empty); }).find(which.str()) == 0);
+  const std::vector<std::pair<std::chrono::seconds, std::optional<std::function<void()>>>>
+      given_but_empty(3, {1s, std::function<void()>()});
+  CHECK(error_of([&] { batch.postpone_each(given_but_empty); }) == errc::invalid_callback);
   struct throws_when_copied {
     throws_when_copied() = default;
     throws_when_copied(const throws_when_copied&) { throw std::runtime_error("copied"); }
@@ -647,6 +807,26 @@ TEST_CASE_METHOD(one_wheel, "Each timer of a batch is postponed by its own delay
     CHECK(batch.postpone_each(std::vector{40ms, 10ms, 30ms, 20ms}) == 4);
     pass(io, 50ms);
     CHECK(ran == journal{{1, 10ms}, {3, 20ms}, {2, 30ms}, {0, 40ms}});
+  }
+  SECTION("durations in braces") {
+    CHECK(batch.postpone_each({40ms, 10ms, 0.03s, 20'000us}) == 4);
+    pass(io, 50ms);
+    CHECK(ran == journal{{1, 10ms}, {3, 20ms}, {2, 30ms}, {0, 40ms}});
+  }
+  SECTION("durations, and callbacks for some") {
+    std::vector<std::optional<std::function<void()>>> callbacks(4);
+    callbacks[1] = ran.note(11);
+    SECTION("in a range of their own") {
+      CHECK(batch.postpone_each({40ms, 10ms, 30ms, 20ms}, callbacks) == 4);
+    }
+    SECTION("in pairs") {
+      std::vector<std::pair<std::chrono::milliseconds, std::optional<std::function<void()>>>> moves;
+      for (std::size_t i = 0; i != 4; ++i)
+        moves.emplace_back(std::array{40ms, 10ms, 30ms, 20ms}[i], callbacks[i]);
+      CHECK(batch.postpone_each(moves) == 4);
+    }
+    pass(io, 50ms);
+    CHECK(ran == journal{{11, 10ms}, {3, 20ms}, {2, 30ms}, {0, 40ms}});
   }
   SECTION("a view of durations") {
     CHECK(batch.postpone_each(std::views::iota(1, 5) |
@@ -701,6 +881,7 @@ TEST_CASE_METHOD(one_wheel,
   const auto d3 = std::span(delays).first(3);
   const auto c2 = std::span(callbacks).first(2);
   CHECK(says([&] { batch.postpone_each(d2); }, "delays = 2, timers = 3"));
+  CHECK(says([&] { batch.postpone_each({1s, 2s}); }, "delays = 2, timers = 3"));
   CHECK(says([&] { batch.postpone_each(delays); }, "delays > 3, timers = 3"));
   CHECK(says([&] { batch.postpone_each(d2, c2); }, "delays = 2, timers = 3"));
   CHECK(says([&] { batch.postpone_each(d3, c2); }, "callbacks = 2, timers = 3"));
@@ -752,6 +933,43 @@ TEST_CASE("A batch that waits in a strand's queue is cancelled and postponed tru
   CHECK(out_of_work(io));
 }
 
+// ---- What the class comments show
+
+TEST_CASE("The examples of slots, tasks and batches do what they say", "[batch][examples]") {
+  asio::io_context io;
+  kestrel::timer_wheel wheel{io};
+  int ticks = 0;
+  std::ostringstream out;
+  struct {
+    bool open = true;
+    void close() { open = false; }
+  } connection;
+  {
+    kestrel::timer_slot slot = wheel.allocate();
+    auto task = kestrel::timer_task::periodic(1ms, 1ms, [&, id = slot.id()] {
+      if (++ticks == 3)
+        wheel.cancel(id);
+    });
+    wheel.schedule(std::move(slot), task);
+  }
+  {
+    auto task = kestrel::timer_task::one_shot(1ms, [&] { connection.close(); });
+    kestrel::timer_handle timer = wheel.schedule(task);
+    CHECK(timer.expiry());
+  }
+  std::vector<kestrel::timer_task> tasks;
+  for (int i = 0; i != 3; ++i)
+    tasks.push_back(kestrel::timer_task::one_shot(30s, [&out, i] { out << i; }));
+  kestrel::batch_handle batch = wheel.schedule(tasks);
+  CHECK(batch.postpone_each({40s, 50s, 60s}) == 3);
+  CHECK(batch[1].cancel());
+  CHECK(batch.cancel_all() == 2);
+  io.run();
+  CHECK(ticks == 3);
+  CHECK_FALSE(connection.open);
+  CHECK(out.str().empty());
+}
+
 // ---- The handle as a range
 
 TEST_CASE_METHOD(one_wheel, "A batch handle is a range of handles, in the order of the tasks",
@@ -778,6 +996,8 @@ TEST_CASE_METHOD(one_wheel, "A batch handle is a range of handles, in the order 
   CHECK(i[3].id() == ids[3]);
   CHECK((*(i + 4)).id() == ids[4]);
   CHECK((*(4 + i)).id() == ids[4]);
+  CHECK(i->id() == ids[0]);
+  CHECK(std::find(batch.begin(), batch.end(), batch[2])->expiry() == batch[2].expiry());
   CHECK((*i++).id() == ids[0]);
   CHECK((*i).id() == ids[1]);
   CHECK((*++i).id() == ids[2]);

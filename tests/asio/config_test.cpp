@@ -7,6 +7,7 @@
 
 #include <catch.hpp>
 
+#include <optional>
 #include <string>
 #include <system_error>
 #include <type_traits>
@@ -131,43 +132,39 @@ TEST_CASE("Presets and other geometries keep their tick", "[config]") {
                geometry{{.l0_tick = 1ms, .l0_slots = 1, .l1_tick = 1ms, .l1_slots = 1}, 1ms},
                geometry{{.l0_tick = 1us, .l0_slots = 256, .l1_tick = 100us, .l1_slots = 16}, 1us},
                geometry{{.l0_tick = 3ms, .l0_slots = 64, .l1_tick = 192ms, .l1_slots = 2}, 3ms});
+  const manual_clock::duration l0_tick = g.tick;
+  const manual_clock::duration l1_tick = g.config.l1_tick;
+  const manual_clock::duration l1_turn = l1_tick * static_cast<int>(g.config.l1_slots);
+  const manual_clock::duration delays[] = {1ns,           l0_tick - 1ns,         l0_tick,
+                                           l0_tick + 1ns, 7 * l0_tick + 3ns,     l1_tick,
+                                           l1_tick + 1ns, 3 * l1_tick + l0_tick, l1_turn + l0_tick};
   asio::io_context io;
-  manual_wheel wheel{io, g.config};
-  journal ran;
-  std::vector<event> expected;
-  int label = 0;
-  for (const manual_clock::duration delay :
-       {manual_clock::duration(1ns), g.tick - 1ns, g.tick, g.tick + 1ns, 7 * g.tick + 3ns,
-        g.config.l1_tick, g.config.l1_tick + 1ns, 3 * g.config.l1_tick + g.tick,
-        g.config.l1_tick * static_cast<int>(g.config.l1_slots) + g.tick}) {
-    wheel.schedule_after(delay, ran.note(label));
-    const auto due = tick_after(manual_clock::start + delay, manual_clock::start, g.tick);
-    stall(io, due - manual_clock::now() - 1ns);
-    CHECK(ran.empty());
-    stall(io, 1ns);
-    CHECK(ran == journal{{label, due - manual_clock::start}});
-    ran.clear();
-    ++label;
-    // Each begins at the start of a wheel of its own.
-    wheel.shutdown();
-    break;
-  }
-  // And again on wheels that go on.
-  manual_clock::set(manual_clock::start);
-  manual_wheel lasting{io, g.config};
-  for (const manual_clock::duration delay :
-       {manual_clock::duration(1ns), g.tick, g.tick + 1ns, 7 * g.tick + 3ns, g.config.l1_tick,
-        3 * g.config.l1_tick + g.tick,
-        g.config.l1_tick * static_cast<int>(g.config.l1_slots) + g.tick}) {
+  std::optional<manual_wheel> wheel;
+  const auto fires_at_its_tick = [&](manual_clock::duration delay, int label) {
+    journal ran;
     const auto from = manual_clock::now();
-    lasting.schedule_after(delay, ran.note(label));
-    const auto due = tick_after(from + delay, manual_clock::start, g.tick);
+    wheel->schedule_after(delay, ran.note(label));
+    const auto due = tick_after(from + delay, manual_clock::start, l0_tick);
     stall(io, due - from - 1ns);
     CHECK(ran.empty());
     stall(io, 1ns);
-    CHECK(ran.size() == 1);
-    ran.clear();
+    CHECK(ran == journal{{label, due - manual_clock::start}});
+  };
+  int fired = 0;
+  SECTION("each at the start of a wheel of its own") {
+    for (const auto delay : delays) {
+      manual_clock::set(manual_clock::start);
+      wheel.emplace(io, g.config);
+      fires_at_its_tick(delay, fired++);
+    }
   }
+  SECTION("one after the other on one wheel") {
+    wheel.emplace(io, g.config);
+    for (const auto delay : delays)
+      fires_at_its_tick(delay, fired++);
+    CHECK(wheel->stats().fired == 9);
+  }
+  CHECK(fired == 9);
 }
 
 TEST_CASE("A wheel whose geometry is a constant takes no configuration", "[config]") {

@@ -8,6 +8,7 @@
 
 #include "error_of.hpp"
 #include "manual_clock.hpp"
+#include "thread_sanitizer.hpp"
 
 #include <asio/io_context.hpp>
 
@@ -24,9 +25,10 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <functional>
-#include <iostream>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
@@ -158,6 +160,7 @@ TEST_CASE_METHOD(real_wheel, "13-14 Cancelling", "[from_rust]") {
   std::vector<kestrel::timer_id> ids = wheel.schedule(tasks).ids();
   ids.push_back(id);
   CHECK(wheel.cancel(ids) == 3);
+  CHECK(wheel.cancel({id, ids[0]}) == 0);
   io.run();
   CHECK(ran == 0);
 }
@@ -174,8 +177,12 @@ TEST_CASE_METHOD(real_wheel, "15-17 Postponing", "[from_rust]") {
   const std::vector<std::tuple<kestrel::timer_id, milliseconds, std::function<void()>>> replaced{
       {b, 10ms, [this] { ran += 10; }}};
   CHECK(wheel.postpone(replaced) == 1);
+  const std::vector<std::tuple<kestrel::timer_id, milliseconds, std::optional<decltype(f)>>> some{
+      {a, 10ms, std::nullopt}, {b, 10ms, [this] { ran += 100; }}};
+  CHECK(wheel.postpone(some) == 2);
+  CHECK(wheel.postpone({{a, 10ms}, {b, 20ms}}) == 2);
   io.run();
-  CHECK(ran == 12);
+  CHECK(ran == 102);
 }
 
 TEST_CASE_METHOD(real_wheel, "18 Handles", "[from_rust]") {
@@ -195,9 +202,13 @@ TEST_CASE_METHOD(real_wheel, "19-20 Handles of batches", "[from_rust]") {
   std::vector<kestrel::timer_task> tasks = three_tasks();
   kestrel::batch_handle batch = wheel.schedule(tasks);
   CHECK(batch.postpone_all(30s) == 3);
-  CHECK(batch.postpone_each(std::vector{10ms, 20ms, 30ms}) == 3);
+  const std::vector delays{10ms, 20ms, 30ms};
+  CHECK(batch.postpone_each(delays) == 3);
+  CHECK(batch.postpone_each({10ms, 20ms, 30ms}) == 3);
   const std::vector<std::function<void()>> callbacks{f, f, [this] { ran += 10; }};
-  CHECK(batch.postpone_each(std::vector{10ms, 20ms, 30ms}, callbacks) == 3);
+  CHECK(batch.postpone_each(delays, callbacks) == 3);
+  const std::vector<std::optional<std::function<void()>>> some{std::nullopt, f, std::nullopt};
+  CHECK(batch.postpone_each(delays, some) == 3);
   CHECK(batch.size() == 3);
   CHECK_FALSE(batch.empty());
   CHECK(batch.ids().size() == 3);
@@ -268,6 +279,9 @@ TEST_CASE_METHOD(real_wheel, "24-30 and 33 Services", "[from_rust]") {
   CHECK(service.postpone(in_slot, 20ms, f));
   const std::vector<std::pair<kestrel::timer_id, milliseconds>> moves{{often, 40ms}};
   CHECK(service.postpone(moves) == 1);
+  const std::vector<std::tuple<kestrel::timer_id, milliseconds, std::optional<decltype(f)>>> kept{
+      {often, 40ms, std::nullopt}};
+  CHECK(service.postpone(kept) == 1);
 
   std::vector<kestrel::timer_notification> received;
   const auto note = [&](kestrel::timer_notification notification) {
@@ -326,13 +340,30 @@ TEST_CASE("32, 35, 36 Configuration, and its errors", "[from_rust]") {
 
 // ---- What the model's own tests show
 
-TEST_CASE_METHOD(real_wheel, "Ten thousand timers are made, and all fire", "[from_rust]") {
+namespace {
+
+/// What this thread has worked, in whatever time: on a busy machine, that is not longer.
+std::chrono::nanoseconds worked() {
+#if defined(CLOCK_THREAD_CPUTIME_ID)
+  std::timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+#else // by all threads
+  return std::chrono::nanoseconds(std::chrono::seconds(1)) * std::clock() / CLOCKS_PER_SEC;
+#endif
+}
+
+} // namespace
+
+TEST_CASE_METHOD(real_wheel, "Ten thousand timers are made in 100 ms, and all fire",
+                 "[from_rust]") {
   constexpr int count = 10'000;
-  const auto began = steady::now();
+  const auto before = worked();
   for (int i = 0; i != count; ++i)
     wheel.schedule_after(10ms + std::chrono::milliseconds(i % 100), f);
-  const auto took = std::chrono::duration<double, std::milli>(steady::now() - began);
-  std::cout << count << " timers made in " << took.count() << " ms\n";
+  const auto took = worked() - before;
+  if (!thread_sanitizer && !address_sanitizer)
+    CHECK(took < 100ms);
   CHECK(wheel.size() == count);
   io.run();
   CHECK(ran == count);

@@ -21,6 +21,7 @@
 #include <optional>
 #include <ranges>
 #include <set>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -308,6 +309,19 @@ TEST_CASE_METHOD(one_wheel, "Several slots are allocated at once", "[slots]") {
 }
 
 // ---- What is refused
+
+TEST_CASE_METHOD(one_wheel, "More slots than a wheel can have are refused, before any is made",
+                 "[slots]") {
+  const auto slot = wheel.allocate();
+  const auto memory = wheel.stats().memory;
+  const auto n = GENERATE(as<std::size_t>{}, (std::size_t{1} << 30) + 1,
+                          std::numeric_limits<std::size_t>::max() / sizeof(timer_slot) + 1,
+                          std::numeric_limits<std::size_t>::max());
+  CHECK(error_of([&] { (void)wheel.allocate(n); }) == kestrel::errc::too_many_timers);
+  CHECK(message_of([&] { (void)wheel.allocate(n); }).find("timers = " + std::to_string(n)) == 0);
+  CHECK(wheel.stats().memory == memory);
+  CHECK(wheel.allocate(3).size() == 3);
+}
 
 TEST_CASE_METHOD(one_wheel, "A slot that is empty is refused, and the task keeps its callable",
                  "[slots]") {

@@ -235,6 +235,10 @@ TEST_CASE_METHOD(timer_fixture, "A wheel that is there can be chosen again, but 
     const kestrel_timer timer(io);
     CHECK(error_of([&] { kestrel::use_wheel<manual_clock>(io, config); }) ==
           kestrel::errc::wheel_in_use);
+    CHECK(message_of([&] { kestrel::use_wheel<manual_clock>(io, config); })
+              .find("l0_tick = 5000000 ns, l0_slots = 1024, l1_tick = 500000000 ns, l1_slots = 64, "
+                    "but it has l0_tick = 1000000 ns, l0_slots = 1024, "
+                    "l1_tick = 1000000000 ns, l1_slots = 128: ") == 0);
     kestrel::use_wheel<manual_clock>(io, kestrel::wheel_config()
                                              .with_l0_tick(1ms)
                                              .with_l0_slots(1024)

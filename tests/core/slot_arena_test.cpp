@@ -228,6 +228,7 @@ TEST_CASE("More slots than an arena can have is an error, and changes nothing", 
     FAIL("reserve accepted it");
   } catch (const std::system_error& e) {
     CHECK(e.code() == kestrel::errc::too_many_timers);
+    CHECK(std::string(e.what()).find("timers = 1073741825") == 0);
   }
   CHECK(a.capacity() == 0);
 }

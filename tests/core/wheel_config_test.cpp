@@ -149,6 +149,28 @@ TEST_CASE("Geometries in ticks are checked alike", "[config]") {
   CHECK_FALSE(refused(8, 4, 8));
 }
 
+TEST_CASE("An error about a field tells its value, and what that must go with", "[config]") {
+  const auto said = [](const wheel_config& config) {
+    try {
+      const dynamic_geometry geometry(config);
+    } catch (const std::system_error& e) {
+      const std::string what = e.what();
+      return what.substr(0, what.find(": "));
+    }
+    return std::string("accepted");
+  };
+  CHECK(said({0ns, 512, 1s, 64}) == "l0_tick = 0 ns");
+  CHECK(said({10ms, 500, 1s, 64}) == "l0_slots = 500");
+  CHECK(said({10ms, 512, 0s, 64}) == "l1_tick = 0 ns, l0_tick = 10000000 ns");
+  CHECK(said({10ms, 512, 1005ms, 64}) == "l1_tick = 1005000000 ns, l0_tick = 10000000 ns");
+  CHECK(said({1ms, 512, 1s, 64}) == "l1_tick = 1000000000 ns, l0_tick * l0_slots = 512000000 ns");
+  CHECK(said({longest / 2, 1, longest - 1ns, 1}) ==
+        "l1_tick = 9223372036854775806 ns, l0_tick * l0_slots = 4611686018427387903 ns");
+  CHECK(said({10ms, 512, 1s, 63}) == "l1_slots = 63, l1_tick = 1000000000 ns");
+  CHECK(said({1h, 1024, 1024h, std::size_t{1} << 20}) ==
+        "l1_slots = 1048576, l1_tick = 3686400000000000 ns"); // overflows
+}
+
 TEST_CASE("The first field that is wrong is the one that is named", "[config]") {
   check_refused({0ns, 0, 0ns, 0}, errc::invalid_l0_tick, "l0_tick");
   check_refused({1ns, 0, 0ns, 0}, errc::invalid_l0_slots, "l0_slots");

@@ -18,6 +18,7 @@
 #include <concepts>
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <span>
 #include <string>
@@ -34,12 +35,27 @@ concept tuple_like = requires {
   std::tuple_size<std::remove_cvref_t<T>>::value;
 };
 
+template <class T>
+inline constexpr bool is_optional = false;
+template <class T>
+inline constexpr bool is_optional<std::optional<T>> = true;
+
+template <class T>
+concept optional_like = is_optional<std::remove_cvref_t<T>>;
+
 template <class R>
 concept range_of_ids =
     std::ranges::input_range<R> && std::convertible_to<std::ranges::range_reference_t<R>, timer_id>;
 
 template <class R>
 concept range_of_tuples = std::ranges::input_range<R> && tuple_like<std::ranges::range_value_t<R>>;
+
+/// Of whatever type, in a list in braces.
+struct any_delay : std::chrono::nanoseconds {
+  template <class Rep, class Period>
+  any_delay(const std::chrono::duration<Rep, Period>& delay)
+      : std::chrono::nanoseconds(delay_of(delay)) {}
+};
 
 /// The element at `it`, to be moved from if the range that it is in was passed to be.
 template <class Range, class Iterator>
@@ -71,6 +87,27 @@ inline void require_at_most(const char* what, bool fits, std::size_t timers) {
                                                  ", timers = " + std::to_string(timers));
 }
 
+/// Elements of type T that can be moved from: `T&`, `T&&` or `T`.
+template <class R, class T>
+concept range_to_take_from = std::ranges::input_range<R> &&
+    std::same_as<std::remove_reference_t<std::ranges::range_reference_t<R>>, T>;
+
+/// Calls `f` with elements that stay where they are. Those that the range makes as it goes, or that
+/// it can go through only once, are moved into `made`.
+template <class T, class Range, class F>
+void for_each_lasting(Range& range, std::vector<T>& made, F&& f) {
+  if constexpr (std::ranges::forward_range<Range> &&
+                std::is_reference_v<std::ranges::range_reference_t<Range>>) {
+    for (auto&& element : range)
+      f(element);
+  } else {
+    for (auto&& element : range)
+      made.push_back(std::move(element));
+    for (T& element : made)
+      f(element);
+  }
+}
+
 /// Watches that only those ask who wait.
 inline std::vector<std::shared_ptr<watch>> make_watches(std::span<const timer_id> ids,
                                                         std::span<timer_spec* const>) {
@@ -80,60 +117,103 @@ inline std::vector<std::shared_ptr<watch>> make_watches(std::span<const timer_id
   return made;
 }
 
+/// The slots of a batch, empty until this is destroyed, so that none is in it twice, and for good
+/// if they are used.
+class slots_taken {
+public:
+  template <range_to_take_from<timer_slot> Slots>
+  slots_taken(Slots& slots, const std::shared_ptr<timer_host>& host) : host_{host} {
+    for_each_lasting(slots, made_, [this](timer_slot& slot) { slots_.push_back(&slot); });
+    ids_.reserve(slots_.size());
+    for (timer_slot* slot : slots_) {
+      if (slot_access::host(*slot) != host) {
+        put_back();
+        throw_error(errc::invalid_slot, "slot " + std::to_string(ids_.size()));
+      }
+      ids_.push_back(slot_access::take(*slot));
+    }
+  }
+
+  slots_taken(const slots_taken&) = delete;
+  slots_taken& operator=(const slots_taken&) = delete;
+
+  ~slots_taken() { put_back(); }
+
+  [[nodiscard]] const std::vector<timer_id>& ids() const noexcept { return ids_; }
+  std::vector<timer_id> use() noexcept { return std::exchange(ids_, {}); }
+
+private:
+  void put_back() noexcept {
+    for (std::size_t i = 0; i != ids_.size(); ++i)
+      slot_access::put_back(*slots_[i], host_, ids_[i]);
+  }
+
+  const std::shared_ptr<timer_host>& host_;
+  std::vector<timer_slot> made_;
+  std::vector<timer_slot*> slots_;
+  std::vector<timer_id> ids_;
+};
+
 /// The tasks of a batch on their way to becoming timers, whose watches are made by
 /// `make_watches(ids, specs)`. What `ids` and `watches` have in the end is in the order of the
 /// tasks.
-struct new_timers {
-  template <class Tasks>
+class new_timers {
+public:
+  template <range_to_take_from<timer_task> Tasks>
   explicit new_timers(Tasks& tasks) {
-    for (timer_task& task : tasks) {
-      timer_spec& spec = task_access::spec(task);
-      if (!spec.action)
-        throw_error(errc::invalid_callback); // the task was used
-      specs.push_back(&spec);
-    }
+    for_each_lasting(tasks, made_,
+                     [this](timer_task& task) { specs_.push_back(&task_access::spec(task)); });
+    require_callables();
   }
 
   template <class MakeWatches>
   void schedule(timer_host& host, MakeWatches&& make_watches) {
-    slots_aside aside(host, specs.size());
-    watches = make_watches(aside.ids(), specs);
-    schedule_linked(host, aside.ids());
-    ids = aside.use();
+    slots_aside aside(host, specs_.size());
+    schedule_in_all(aside, host, make_watches);
   }
 
   /// In slots that were set aside before, and that are empty afterwards.
-  template <class Slots, class MakeWatches>
+  template <range_to_take_from<timer_slot> Slots, class MakeWatches>
   void schedule_in(Slots& slots, const std::shared_ptr<timer_host>& host,
                    MakeWatches&& make_watches) {
-    for (const timer_slot& slot : slots) {
-      if (slot_access::host(slot) != host)
-        throw_error(errc::invalid_slot);
-      ids.push_back(slot.id());
-    }
-    require_same_length("slots", ids.size(), "tasks", specs.size());
-    watches = make_watches(ids, specs);
-    schedule_linked(*host, ids);
-    for (timer_slot& slot : slots)
-      slot_access::use(slot);
+    slots_taken taken(slots, host);
+    require_same_length("slots", taken.ids().size(), "tasks", specs_.size());
+    schedule_in_all(taken, *host, make_watches);
+  }
+
+  std::vector<timer_id> ids;
+  std::vector<std::shared_ptr<watch>> watches;
+
+private:
+  /// Each has one, which is in no other task of the batch.
+  void require_callables() {
+    std::size_t i = 0;
+    while (i != specs_.size() && specs_[i]->action && !std::exchange(specs_[i]->is_marked, true))
+      ++i;
+    for (std::size_t marked = 0; marked != i; ++marked)
+      specs_[marked]->is_marked = false;
+    if (i != specs_.size())
+      throw_error(errc::invalid_callback, "task " + std::to_string(i));
   }
 
   /// Connects the cancellation slots of the callables first.
-  void schedule_linked(timer_host& host, std::span<const timer_id> slots) {
+  template <class Slots, class MakeWatches>
+  void schedule_in_all(Slots& slots, timer_host& host, MakeWatches& make_watches) {
+    watches = make_watches(slots.ids(), specs_);
     try {
-      for (std::size_t i = 0; i != specs.size(); ++i)
-        specs[i]->action.connect(host, slots[i]);
-      host.schedule(slots, specs, watches);
+      for (std::size_t i = 0; i != specs_.size(); ++i)
+        specs_[i]->action.connect(host, slots.ids()[i]);
+      host.schedule(slots.ids(), specs_, watches);
     } catch (...) {
-      for (timer_spec* s : specs)
+      for (timer_spec* s : specs_)
         s->action.disconnect();
       throw;
     }
+    ids = slots.use();
   }
 
-  std::vector<timer_spec*> specs;
-  std::vector<timer_id> ids;
-  std::vector<std::shared_ptr<watch>> watches;
+  std::vector<timer_task> made_;
+  std::vector<timer_spec*> specs_; // of the tasks
 };
 
 class postponements {
@@ -147,7 +227,19 @@ public:
 
   template <class Rep, class Period, class F>
   void add(timer_id id, const std::chrono::duration<Rep, Period>& delay, F&& f) {
+    if (is_empty_callback(f))
+      throw_error(errc::invalid_callback, "callback of timer " + std::to_string(id.index()) + "." +
+                                              std::to_string(id.generation()));
     moves_.push_back({id, delay_of(delay), replacement(*host_, id, std::forward<F>(f))});
+  }
+
+  /// Without a callback, the one there is stays.
+  template <class Rep, class Period, optional_like F>
+  void add(timer_id id, const std::chrono::duration<Rep, Period>& delay, F&& f) {
+    if (f)
+      add(id, delay, *std::forward<F>(f));
+    else
+      add(id, delay);
   }
 
   /// A pair of a delay and a callback.

@@ -452,6 +452,7 @@ struct timer_spec {
   std::int64_t delay;    // nanoseconds from the moment it is scheduled
   std::int64_t interval; // nanoseconds; 0 for a timer that fires once
   missed_periods policy;
+  bool is_marked = false; // while a batch looks for tasks that it has twice
 };
 
 struct postponement {

@@ -60,7 +60,7 @@ public:
     if (engine_ == nullptr)
       make(config);
     else if (config != config_)
-      throw_error(errc::wheel_in_use);
+      throw_error(errc::wheel_in_use, all_fields(config) + ", but it has " + all_fields(config_));
   }
 
 private:
