@@ -203,7 +203,7 @@ TEST_CASE("When its context is destroyed, a callback may call into the wheel", "
         return;
       ++*destroyed;
       *destroyed += static_cast<int>(wheel->size());
-      *destroyed += wheel->cancel({});
+      *destroyed += wheel->cancel(kestrel::timer_id());
       *destroyed += !refused_as_shut_down([this] { wheel->schedule_after(1s, [] {}); });
       wheel->shutdown();
     }
