@@ -11,9 +11,13 @@
 
 #include <catch.hpp>
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 using namespace kestrel_tests;
@@ -28,6 +32,54 @@ bool refused_as_shut_down(F f) {
     return e.code() == kestrel::errc::shut_down;
   }
   return false;
+}
+
+/// An executor of an io_context that tells by `owners` whether a copy of it is left.
+class owned_executor {
+public:
+  owned_executor(asio::io_context& io, std::shared_ptr<const void> owners)
+      : io_{&io}, owners_(std::move(owners)) {}
+
+  asio::execution_context& query(asio::execution::context_t) const noexcept { return *io_; }
+  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
+    return asio::execution::blocking.never;
+  }
+  owned_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+
+  template <class F>
+  void execute(F f) const {
+    asio::post(*io_, std::move(f));
+  }
+
+  friend bool operator==(const owned_executor&, const owned_executor&) noexcept = default;
+
+private:
+  asio::io_context* io_;
+  std::shared_ptr<const void> owners_;
+};
+
+/// Lets a test come in where a wheel that nobody names any more is being destroyed.
+struct ending_mutex : checked_mutex {
+  inline static std::function<void()> on_end;
+
+  ~ending_mutex() {
+    if (const auto f = std::exchange(on_end, nullptr))
+      f();
+  }
+};
+
+struct ending_traits : manual_traits {
+  using mutex = ending_mutex;
+};
+
+/// A wheel that is gone but for one handle of it, which nothing of the context refers to.
+template <class Wheel>
+auto last_handle(asio::io_context& io, std::shared_ptr<const void> owners) {
+  Wheel wheel{owned_executor(io, std::move(owners))};
+  auto timer = wheel.schedule(kestrel::timer_task::one_shot(1h));
+  wheel.shutdown();
+  settle(io);
+  return timer;
 }
 
 /// A wheel that was shut down, or lost its context, answers everything.
@@ -175,6 +227,46 @@ TEST_CASE("The execution context may be destroyed first", "[lifetimes]") {
   CHECK(alive.use_count() == 1);
   check_shut_down(*wheel, id);
   wheel.reset();
+}
+
+TEST_CASE("The execution context may be destroyed while the last handle of a wheel is",
+          "[lifetimes]") {
+  const at_start clock;
+  std::optional<asio::io_context> io(std::in_place);
+  auto owners = std::make_shared<int>();
+  const std::weak_ptr<int> executors = owners;
+  auto timer = last_handle<wheel_with<ending_traits>>(*io, std::move(owners));
+  CHECK_FALSE(executors.expired()); // that of the handle's wheel
+  bool asked = false;
+  ending_mutex::on_end = [&] {
+    asked = true;
+    CHECK(executors.expired());
+    io.reset();
+  };
+  timer = {};
+  CHECK(asked);
+}
+
+TEST_CASE("The execution context waits for the last handle of a wheel that another thread destroys",
+          "[lifetimes]") {
+  const at_start clock;
+  std::optional<asio::io_context> io(std::in_place);
+  std::atomic<bool> ending{false};
+  std::atomic<bool> gone{false};
+  bool gone_too_early = false;
+  auto timer = last_handle<manual_wheel>(*io, {&ending, [&](const void*) {
+                                                 ending = true;
+                                                 for (int i = 0; i != 20'000 && !gone; ++i)
+                                                   std::this_thread::yield();
+                                                 gone_too_early = gone;
+                                               }});
+  std::thread other([&] { timer = {}; });
+  while (!ending)
+    std::this_thread::yield();
+  io.reset();
+  gone = true;
+  other.join();
+  CHECK_FALSE(gone_too_early);
 }
 
 TEST_CASE("The thread pool of a wheel may be destroyed first", "[lifetimes]") {

@@ -331,18 +331,24 @@ public:
   void on_context_shutdown() noexcept override {
     shutdown();
     const guard_type guard(mutex_);
-    driver_.reset();
-    work_.reset();
-    executor_.reset();
+    let_go_of_context();
     registry_ = nullptr;
   }
 
+  /// The context may be ending on another thread, and does not before this has left.
   ~timer_engine() override {
+    let_go_of_context();
     if (registry_ != nullptr)
       registry_->leave(*this);
   }
 
 private:
+  void let_go_of_context() noexcept {
+    driver_.reset();
+    work_.reset();
+    executor_.reset();
+  }
+
   /// What is destroyed, or told, after the lock is released.
   struct leftovers {
     callback action;
