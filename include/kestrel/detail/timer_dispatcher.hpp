@@ -56,6 +56,12 @@ protected:
                                                       net::execution::outstanding_work.tracked))>;
   using watch_table = std::vector<std::shared_ptr<watch>>;
 
+  /// What is destroyed, or told, after the lock is released.
+  struct leftovers {
+    callback action;
+    news told;
+  };
+
   static constexpr std::uint64_t never = wheel_type::never;
 
   timer_dispatcher(const Executor& executor, const geometry_type& geometry,
@@ -243,25 +249,52 @@ private:
       fire(id, t, lock);
   }
 
-  /// The timer stays claimed until it is delivered, cancelled, or postponed.
+  /// A timer whose delivery is being posted, which an executor may run, refuse or destroy
+  /// meanwhile.
+  struct departure {
+    timer_id id;
+    std::uint32_t claim;
+    departure* next;
+    bool lost;
+  };
+
+  /// The timer stays claimed until it is delivered, lost, cancelled, or postponed.
   void send(timer_id id, lock_type& lock) {
     struct released final : unlockable {
       explicit released(lock_type& l) : lock{l} {}
       void unlock() override { lock.unlock(); }
       lock_type& lock;
     } held(lock);
-    const std::uint32_t claim = hold(id);
+    departure sent{id, hold(id), departing_, false};
+    departing_ = &sent;
     try {
       begin_delivery();
-      wheel_.get(id)->action.send(held, delivery(this->shared_from_this(), id, claim));
+      wheel_.get(id)->action.send(held, delivery(this->shared_from_this(), id, sent.claim));
     } catch (...) {
       if (!lock.owns_lock())
         lock.lock();
-      if (wheel_.claim_of(id) == claim)
+      end_departure(sent);
+      if (wheel_.claim_of(id) == sent.claim)
         file_again(id);
       throw;
     }
     lock.lock();
+    end_departure(sent);
+    if (!sent.lost)
+      return;
+    {
+      leftovers left;
+      end_lost(id, sent.claim, left);
+      lock.unlock();
+    }
+    lock.lock();
+  }
+
+  void end_departure(const departure& sent) noexcept {
+    departure** d = &departing_;
+    while (*d != &sent)
+      d = &(*d)->next;
+    *d = sent.next;
   }
 
   void begin_delivery() {
@@ -270,10 +303,41 @@ private:
     ++deliveries_;
   }
 
-  void end_delivery() noexcept override {
-    const guard_type guard(mutex_);
+  void count_delivery_down() noexcept {
     if (--deliveries_ == 0)
       work_.reset();
+  }
+
+  void end_delivery() noexcept override {
+    const guard_type guard(mutex_);
+    count_delivery_down();
+  }
+
+  /// An executor that refuses a delivery destroys it as well: only who posts it knows which it was.
+  void lose_delivery(timer_id id, std::uint32_t claim) noexcept override {
+    leftovers left;
+    const guard_type guard(mutex_);
+    count_delivery_down();
+    for (departure* d = departing_; d != nullptr; d = d->next) {
+      if (d->id == id && d->claim == claim) {
+        d->lost = true;
+        return;
+      }
+    }
+    end_lost(id, claim, left);
+  }
+
+  /// The timer's executor calls nothing any more, so the timer ends; a periodic one, too.
+  void end_lost(timer_id id, std::uint32_t claim, leftovers& left) noexcept {
+    if (!release(id, claim))
+      return; // cancelled or postponed on the way
+    pending_timer& t = wheel_.claimed_payload(id);
+    left.action = std::move(t.action);
+    if (t.watched)
+      left.told.add(take_watch(id)->abort());
+    wheel_.end_claimed(id);
+    if (wheel_.empty())
+      disarm();
   }
 
   /// Only here does the timer of a callable with an executor of its own begin to fire.
@@ -390,8 +454,9 @@ private:
     return std::static_pointer_cast<timer_dispatcher>(this->shared_from_this());
   }
 
-  std::uint64_t batches_ = 0;  // how many have begun
-  std::size_t deliveries_ = 0; // how many are under way
+  std::uint64_t batches_ = 0;      // how many have begun
+  std::size_t deliveries_ = 0;     // how many are under way
+  departure* departing_ = nullptr; // those that are just being posted, one for each thread
 };
 
 } // namespace detail

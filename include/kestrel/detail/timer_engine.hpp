@@ -45,6 +45,7 @@ class timer_engine final : public timer_dispatcher<Executor, Traits> {
   using base::wheel_;
   using base::work_;
   using typename base::guard_type;
+  using typename base::leftovers;
   using typename base::lock_type;
   using typename base::watch_table;
   using typename base::wheel_type;
@@ -348,12 +349,6 @@ private:
     work_.reset();
     executor_.reset();
   }
-
-  /// What is destroyed, or told, after the lock is released.
-  struct leftovers {
-    callback action;
-    news told;
-  };
 
   static pending_timer one_shot(callback&& action) {
     return pending_timer(0, missed_periods::skip, false, std::move(action));

@@ -104,6 +104,9 @@ protected:
   virtual void deliver(timer_id id, std::uint32_t claim) = 0;
   virtual void end_delivery() noexcept = 0;
 
+  /// It never will: that executor has destroyed it.
+  virtual void lose_delivery(timer_id id, std::uint32_t claim) noexcept = 0;
+
 private:
   handler_memory handler_memory_;
   std::shared_ptr<callable_memory> callable_memory_ = std::make_shared<callable_memory>();
@@ -149,20 +152,28 @@ public:
   delivery(delivery&&) noexcept = default;
 
   ~delivery() {
-    if (host_ != nullptr)
+    if (host_ == nullptr)
+      return;
+    if (has_arrived_)
       host_->end_delivery();
+    else
+      host_->lose_delivery(id_, claim_);
   }
 
   allocator_type get_allocator() const noexcept {
     return allocator_type(host_->memory_of_handlers());
   }
 
-  void operator()() { host_->deliver(id_, claim_); }
+  void operator()() {
+    has_arrived_ = true;
+    host_->deliver(id_, claim_);
+  }
 
 private:
   std::shared_ptr<timer_host> host_;
   timer_id id_;
   std::uint32_t claim_;
+  bool has_arrived_ = false;
 };
 
 } // namespace detail
