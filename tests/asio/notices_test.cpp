@@ -993,3 +993,26 @@ TEST_CASE("A completion compares, switches and prints by its names", "[notices]"
   CHECK(wide.str() == L"cancelled");
   static_assert(completion(completion::fired, 2).count() == 2);
 }
+
+// ---- What it costs
+
+TEST_CASE_METHOD(one_wheel, "To wait for one timer costs the same however many there are",
+                 "[notices]") {
+  constexpr std::size_t n = 100'000;
+  wheel.reserve(n);
+  std::vector<kestrel::timer_id> ids(n);
+  for (kestrel::timer_id& id : ids)
+    id = wheel.schedule_after(1h, [] {});
+  notices told;
+  std::size_t before = wheel.stats().memory;
+  for (const std::size_t i : {n / 2, n - 1, std::size_t{0}}) {
+    wheel.async_wait(ids[i], told.note());
+    const std::size_t after = wheel.stats().memory;
+    CHECK(after - before < n / 4);
+    before = after;
+  }
+  for (const std::size_t i : {std::size_t{0}, n - 1, n / 2})
+    CHECK(wheel.cancel(ids[i]));
+  settle(io);
+  CHECK(told == notices{cancelled, cancelled, cancelled});
+}
