@@ -53,6 +53,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <tuple>
@@ -310,6 +311,19 @@ TEST_CASE_METHOD(one_wheel, "A coroutine waits for timers", "[tokens][coroutines
   pass(io, 100ms);
   CHECK(told == notices{fired(), fired(), fired(3), cancelled, gone, gone});
   CHECK(out_of_work(io));
+}
+
+TEST_CASE_METHOD(one_wheel, "A timer whose callback is a coroutine has fired when that first waits",
+                 "[tokens][coroutines]") {
+  std::vector<std::string> order;
+  const auto timer = wheel.schedule(timer_task::one_shot(10ms, [&]() -> asio::awaitable<void> {
+    order.emplace_back("begins");
+    co_await wheel.async_wait_after(10ms, asio::use_awaitable);
+    order.emplace_back("ends");
+  }));
+  timer.async_wait([&](asio::error_code, completion) { order.emplace_back("notice"); });
+  pass(io, 50ms);
+  CHECK(order == std::vector<std::string>{"begins", "notice", "ends"});
 }
 
 TEST_CASE_METHOD(one_wheel, "A coroutine is told of errors by exceptions", "[tokens][coroutines]") {

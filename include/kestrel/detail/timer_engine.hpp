@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_TIMER_ENGINE_HPP
 #define KESTREL_DETAIL_TIMER_ENGINE_HPP
 
+#include <kestrel/completion.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/callback.hpp>
 #include <kestrel/detail/context_registry.hpp>
@@ -287,6 +288,11 @@ public:
 
   void abort_wait(watch& of, std::uint64_t ticket) override {
     under_lock([&] { return of.abort(ticket); });
+  }
+
+  std::optional<completion> try_wait(watch& of, notice_cursor& reader) override {
+    const guard_type guard(mutex_);
+    return of.try_wait(reader);
   }
 
   void follow(std::weak_ptr<notice_listener> listener) override {

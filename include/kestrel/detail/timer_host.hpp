@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_TIMER_HOST_HPP
 #define KESTREL_DETAIL_TIMER_HOST_HPP
 
+#include <kestrel/completion.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/context_registry.hpp>
 #include <kestrel/detail/handler_memory.hpp>
@@ -90,6 +91,9 @@ public:
   /// already, `op` comes back with it.
   virtual notice_op_ptr wait(watch& of, notice_op_ptr op) = 0;
   virtual void abort_wait(watch& of, std::uint64_t ticket) = 0;
+
+  /// The reader's next notice, if there is one already.
+  virtual std::optional<completion> try_wait(watch& of, notice_cursor& reader) = 0;
 
   /// Has `listener.on_gone()` called when the wheel ends.
   virtual void follow(std::weak_ptr<notice_listener> listener) = 0;
