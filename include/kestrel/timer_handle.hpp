@@ -135,14 +135,16 @@ public:
   /// thread of the system's executor). Never inside this function, but for a wait that ends at once
   /// and whose handler has an immediate executor that runs it there. Where there is no memory left
   /// to post it, the program ends.
+  ///
+  /// Complexity: O(log n) in the waits that are under way for the timer, also to cut one short.
   template <class CompletionToken = DefaultToken>
   auto async_wait(CompletionToken&& token = CompletionToken()) const {
     begin_to_read();
     return detail::async_wait(host_, watch_, cursor_, std::forward<CompletionToken>(token));
   }
 
-  /// What a wait would be told at once, without waiting, and is then not told any more. Nothing if
-  /// there is no news, or none will come: `expiry` tells which.
+  /// What a wait would be told at once, without waiting; it counts as told then. Nothing if there
+  /// is no news yet, or none will come.
   [[nodiscard]] std::optional<completion> try_wait() const {
     begin_to_read();
     return watch_ != nullptr ? host_->try_wait(*watch_, *cursor_) : std::nullopt;
