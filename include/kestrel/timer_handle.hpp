@@ -34,6 +34,10 @@ class basic_timer_wheel;
 /// It may be a handle of any wheel on its clock: the kind of that wheel's executor is not known.
 /// `DefaultToken` is the completion token of a wait without one; handles from a wheel have the
 /// wheel's, and convert to handles with another.
+///
+///     kestrel::timer_handle timer = wheel.schedule(kestrel::timer_task::one_shot(30s, f));
+///     timer.postpone(40s);
+///     kestrel::completion what = co_await timer.async_wait(asio::use_awaitable);
 template <class Clock, class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_timer_handle {
 public:
@@ -120,24 +124,30 @@ public:
   /// Waits for what this handle has not been told yet: `void(error_code, completion)`. A handle
   /// from `schedule` is told everything; one from `handle(id)` what happens from its first wait on.
   ///
-  /// A firing is told when its callback has run. Nothing is lost between two waits: firings are
-  /// counted, and a cancellation, or the firing of a one-shot timer, is kept. Each of several waits
-  /// under way at once gets the next notice. Errors: `errc::no_such_timer` when all has been told
-  /// and no more can come; `operation_aborted` if the wait was cancelled through its slot (of any
-  /// type: nothing has been told then) or if the wheel ended.
-  /// The handler runs on its associated executor, else the wheel's (once that context is gone, or
-  /// if no timer is named, a thread of the system's executor), never inside this function. Where
-  /// there is no memory left to post it, the program ends.
+  /// A firing is told when its callback has run; a callback that is a coroutine, when it has come
+  /// to its first suspension or its end. Nothing is lost between two waits: firings are counted,
+  /// and a cancellation, or the firing of a one-shot timer, is kept. Each of several waits under
+  /// way at once gets the next notice. Errors: `errc::no_such_timer` when all has been told and no
+  /// more can come; `operation_aborted` if the wait was cancelled through its slot (of any type:
+  /// nothing has been told then), or if the timer ended with its wheel, or with its callback's own
+  /// executor. The handler is called exactly once, unless its context is destroyed first: on its
+  /// associated executor, else the wheel's (once that context is gone, or if no timer is named, a
+  /// thread of the system's executor). Never inside this function, but for a wait that ends at once
+  /// and whose handler has an immediate executor that runs it there. Where there is no memory left
+  /// to post it, the program ends.
+  ///
+  /// Complexity: O(log n) in the waits that are under way for the timer, also to cut one short.
   template <class CompletionToken = DefaultToken>
   auto async_wait(CompletionToken&& token = CompletionToken()) const {
-    if (cursor_ == nullptr) {
-      cursor_ = std::make_shared<detail::notice_cursor>();
-      if (watch_ == nullptr)
-        cursor_->seen = detail::notice_cursor::from_now_on;
-    }
-    if (watch_ == nullptr && host_ != nullptr)
-      watch_ = host_->watch_of(id_);
+    begin_to_read();
     return detail::async_wait(host_, watch_, cursor_, std::forward<CompletionToken>(token));
+  }
+
+  /// What a wait would be told at once, without waiting; it counts as told then. Nothing if there
+  /// is no news yet, or none will come.
+  [[nodiscard]] std::optional<completion> try_wait() const {
+    begin_to_read();
+    return watch_ != nullptr ? host_->try_wait(*watch_, *cursor_) : std::nullopt;
   }
 
 private:
@@ -151,6 +161,16 @@ private:
   basic_timer_handle(std::shared_ptr<detail::timer_host> host, timer_id id,
                      std::shared_ptr<detail::watch> watch) noexcept
       : host_(std::move(host)), id_{id}, watch_(std::move(watch)) {}
+
+  void begin_to_read() const {
+    if (cursor_ == nullptr) {
+      cursor_ = std::make_shared<detail::notice_cursor>();
+      if (watch_ == nullptr)
+        cursor_->seen = detail::notice_cursor::from_now_on;
+    }
+    if (watch_ == nullptr && host_ != nullptr)
+      watch_ = host_->watch_of(id_);
+  }
 
   std::shared_ptr<detail::timer_host> host_;
   timer_id id_;
@@ -167,6 +187,11 @@ using timer_handle = basic_timer_handle<std::chrono::steady_clock>;
 /// After `cancel`, or the destructor, the callback will not start; one that has started on another
 /// thread is not waited for. Thread safety: distinct objects safe, if the wheel is; shared objects
 /// unsafe.
+///
+///     struct session {
+///       void on_data() { idle.postpone(30s); }
+///       kestrel::scoped_timer idle; // = wheel.schedule(one_shot(30s, [this] { close(); }))
+///     };
 template <class Clock, class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_scoped_timer {
 public:
@@ -208,6 +233,8 @@ public:
   auto async_wait(CompletionToken&& token = CompletionToken()) {
     return timer_.async_wait(std::forward<CompletionToken>(token));
   }
+
+  [[nodiscard]] std::optional<completion> try_wait() { return timer_.try_wait(); }
 
   /// Leaves the timer alone from now on.
   handle_type release() noexcept { return std::exchange(timer_, {}); }

@@ -92,6 +92,7 @@ struct single_threaded_wheel_traits : default_wheel_traits {
 /// Exceptions: an operation that throws has changed nothing. `errc::shut_down` after `shutdown()`.
 /// Lifetime: the destructor destroys pending callbacks without running them. The wheel may be
 /// destroyed from its own callbacks, and it may outlive its execution context, which shuts it down.
+/// A timer that is due on its callback's own executor ends if that destroys what it was given.
 ///
 ///     asio::io_context io;
 ///     kestrel::timer_wheel wheel{io};

@@ -7,6 +7,7 @@
 
 #include <asio/bind_executor.hpp>
 #include <asio/executor_work_guard.hpp>
+#include <asio/post.hpp>
 #include <asio/strand.hpp>
 #include <asio/thread_pool.hpp>
 
@@ -15,6 +16,7 @@
 #include <atomic>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 using namespace kestrel_tests;
 
@@ -46,6 +48,33 @@ public:
 private:
   asio::execution_context* context_;
   int* calls_;
+};
+
+/// Throws as often as it is told to, and then does what it is given.
+class refusing_executor {
+public:
+  refusing_executor(asio::io_context& io, int& refusals) : io_{&io}, refusals_{&refusals} {}
+
+  asio::execution_context& query(asio::execution::context_t) const noexcept { return *io_; }
+  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
+    return asio::execution::blocking.never;
+  }
+  refusing_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+
+  template <class F>
+  void execute(F f) const {
+    if (*refusals_ != 0) {
+      --*refusals_;
+      throw std::runtime_error("refused");
+    }
+    asio::post(*io_, std::move(f));
+  }
+
+  friend bool operator==(const refusing_executor&, const refusing_executor&) noexcept = default;
+
+private:
+  asio::io_context* io_;
+  int* refusals_;
 };
 
 } // namespace kestrel_tests
@@ -261,4 +290,21 @@ TEST_CASE("A wheel may live on an executor that runs things at once", "[executor
   CHECK(ran.size() == 1000);
   CHECK(wheel.empty());
   CHECK(checked_mutex::take_violations() == 0);
+}
+
+TEST_CASE_METHOD(one_wheel, "A callback whose executor refuses it is tried again", "[executors]") {
+  int refusals = 2;
+  journal ran;
+  const auto id =
+      wheel.schedule_after(10ms, asio::bind_executor(refusing_executor(io, refusals), ran.note(1)));
+  wheel.schedule_after(10ms, ran.note(2));
+  manual_clock::advance(10ms);
+  CHECK_THROWS_AS(settle(io), std::runtime_error);
+  CHECK(wheel.expiry(id));
+  CHECK_THROWS_AS(settle(io), std::runtime_error);
+  CHECK(wheel.expiry(id));
+  settle(io);
+  CHECK(ran.size() == 2);
+  CHECK(wheel.empty());
+  CHECK(out_of_work(io));
 }

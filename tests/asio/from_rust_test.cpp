@@ -229,10 +229,14 @@ TEST_CASE_METHOD(real_wheel, "21-23 What became of a timer", "[from_rust]") {
   kestrel::timer_handle timer = wheel.schedule(kestrel::timer_task::one_shot(10ms));
   timer.async_wait([&](asio::error_code ec, kestrel::completion c) { handler(ec, c); });
   kestrel::timer_handle other = wheel.schedule(kestrel::timer_task::one_shot(30s));
+  kestrel::timer_handle copy = other;
   CHECK(other.expiry().has_value());
+  CHECK_FALSE(other.try_wait());
   other.cancel();
   CHECK_FALSE(other.expiry().has_value());
-  other.async_wait([&](asio::error_code ec, kestrel::completion c) { handler(ec, c); });
+  std::optional<kestrel::completion> news = other.try_wait();
+  CHECK((news && *news == kestrel::completion::cancelled));
+  copy.async_wait([&](asio::error_code ec, kestrel::completion c) { handler(ec, c); });
   io.run();
   CHECK(told == std::vector{kestrel::completion::cancelled, kestrel::completion::fired});
 }

@@ -4,6 +4,8 @@
 
 #include "manual_clock.hpp"
 
+#include <kestrel/timer_service.hpp>
+
 #include <asio/bind_executor.hpp>
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
@@ -11,9 +13,13 @@
 
 #include <catch.hpp>
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 using namespace kestrel_tests;
@@ -28,6 +34,54 @@ bool refused_as_shut_down(F f) {
     return e.code() == kestrel::errc::shut_down;
   }
   return false;
+}
+
+/// An executor of an io_context that tells by `owners` whether a copy of it is left.
+class owned_executor {
+public:
+  owned_executor(asio::io_context& io, std::shared_ptr<const void> owners)
+      : io_{&io}, owners_(std::move(owners)) {}
+
+  asio::execution_context& query(asio::execution::context_t) const noexcept { return *io_; }
+  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
+    return asio::execution::blocking.never;
+  }
+  owned_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+
+  template <class F>
+  void execute(F f) const {
+    asio::post(*io_, std::move(f));
+  }
+
+  friend bool operator==(const owned_executor&, const owned_executor&) noexcept = default;
+
+private:
+  asio::io_context* io_;
+  std::shared_ptr<const void> owners_;
+};
+
+/// Lets a test come in where a wheel that nobody names any more is being destroyed.
+struct ending_mutex : checked_mutex {
+  inline static std::function<void()> on_end;
+
+  ~ending_mutex() {
+    if (const auto f = std::exchange(on_end, nullptr))
+      f();
+  }
+};
+
+struct ending_traits : manual_traits {
+  using mutex = ending_mutex;
+};
+
+/// A wheel that is gone but for one handle of it, which nothing of the context refers to.
+template <class Wheel>
+auto last_handle(asio::io_context& io, std::shared_ptr<const void> owners) {
+  Wheel wheel{owned_executor(io, std::move(owners))};
+  auto timer = wheel.schedule(kestrel::timer_task::one_shot(1h));
+  wheel.shutdown();
+  settle(io);
+  return timer;
 }
 
 /// A wheel that was shut down, or lost its context, answers everything.
@@ -175,6 +229,46 @@ TEST_CASE("The execution context may be destroyed first", "[lifetimes]") {
   CHECK(alive.use_count() == 1);
   check_shut_down(*wheel, id);
   wheel.reset();
+}
+
+TEST_CASE("The execution context may be destroyed while the last handle of a wheel is",
+          "[lifetimes]") {
+  const at_start clock;
+  std::optional<asio::io_context> io(std::in_place);
+  auto owners = std::make_shared<int>();
+  const std::weak_ptr<int> executors = owners;
+  auto timer = last_handle<wheel_with<ending_traits>>(*io, std::move(owners));
+  CHECK_FALSE(executors.expired()); // that of the handle's wheel
+  bool asked = false;
+  ending_mutex::on_end = [&] {
+    asked = true;
+    CHECK(executors.expired());
+    io.reset();
+  };
+  timer = {};
+  CHECK(asked);
+}
+
+TEST_CASE("The execution context waits for the last handle of a wheel that another thread destroys",
+          "[lifetimes]") {
+  const at_start clock;
+  std::optional<asio::io_context> io(std::in_place);
+  std::atomic<bool> ending{false};
+  std::atomic<bool> gone{false};
+  bool gone_too_early = false;
+  auto timer = last_handle<manual_wheel>(*io, {&ending, [&](const void*) {
+                                                 ending = true;
+                                                 for (int i = 0; i != 20'000 && !gone; ++i)
+                                                   std::this_thread::yield();
+                                                 gone_too_early = gone;
+                                               }});
+  std::thread other([&] { timer = {}; });
+  while (!ending)
+    std::this_thread::yield();
+  io.reset();
+  gone = true;
+  other.join();
+  CHECK_FALSE(gone_too_early);
 }
 
 TEST_CASE("The thread pool of a wheel may be destroyed first", "[lifetimes]") {
@@ -398,27 +492,189 @@ TEST_CASE("A callback on its way to another context outlives the wheel harmlessl
   CHECK_FALSE(ran);
 }
 
-TEST_CASE("A callback whose own context is gone can be cancelled, or replaced", "[lifetimes]") {
-  const at_start clock;
-  asio::io_context io;
-  std::optional<asio::io_context> other(std::in_place);
-  manual_wheel wheel{io};
+namespace {
+
+/// A callback that is due and queued on a context of its own.
+struct with_own_context : one_wheel {
+  std::optional<asio::io_context> own{std::in_place};
   journal ran;
-  const auto id = wheel.schedule_after(10ms, asio::bind_executor(*other, ran.note(1)));
+  std::vector<asio::error_code> told;
+
+  auto note_error() {
+    return [this](asio::error_code ec, kestrel::completion) { told.push_back(ec); };
+  }
+};
+
+/// Looks, when it is destroyed, whether a wheel's lock is held, and calls `f`.
+template <class F>
+class at_end {
+public:
+  explicit at_end(F f) : f_{std::move(f)} {}
+  at_end(at_end&& other) noexcept
+      : f_{std::move(other.f_)}, moved_{std::exchange(other.moved_, true)} {}
+
+  ~at_end() {
+    if (moved_)
+      return;
+    CHECK(checked_mutex::held() == 0);
+    f_();
+  }
+
+  void operator()() const {}
+
+private:
+  F f_;
+  bool moved_ = false;
+};
+
+} // namespace
+
+namespace kestrel_tests {
+
+/// Its context is there, but does nothing that it is given.
+class dropping_executor {
+public:
+  explicit dropping_executor(asio::execution_context& context) : context_{&context} {}
+
+  asio::execution_context& query(asio::execution::context_t) const noexcept { return *context_; }
+  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
+    return asio::execution::blocking.never;
+  }
+  dropping_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+
+  template <class F>
+  void execute(F f) const {
+    static_cast<void>(f);
+  }
+
+  friend bool operator==(const dropping_executor&, const dropping_executor&) noexcept = default;
+
+private:
+  asio::execution_context* context_;
+};
+
+} // namespace kestrel_tests
+
+TEST_CASE_METHOD(with_own_context, "A due callback ends with the context that it was to run on",
+                 "[lifetimes]") {
+  int destroyed = 0;
+  const auto action = [this, &destroyed] {
+    return asio::bind_executor(*own, at_end([&destroyed] { ++destroyed; }));
+  };
+  manual_wheel::handle_type timer;
+  SECTION("once") { timer = wheel.schedule(kestrel::timer_task::one_shot(10ms, action())); }
+  SECTION("periodic") {
+    timer = wheel.schedule(kestrel::timer_task::periodic(10ms, 10ms, action()));
+  }
+  timer.async_wait(note_error());
+  const auto later = wheel.schedule_after(1h, ran.note(1));
   stall(io, 10ms);
-  other.reset(); // with the callback in its queue
+  CHECK(timer.expiry());
+  CHECK(destroyed == 0);
+  own.reset();
+  CHECK(destroyed == 1);
+  CHECK_FALSE(timer.expiry());
+  CHECK_FALSE(timer.cancel());
+  CHECK_FALSE(timer.postpone(10ms));
+  CHECK(wheel.size() == 1);
+  settle(io);
+  CHECK(told == std::vector<asio::error_code>{asio::error::operation_aborted});
+  timer.async_wait(note_error());
+  settle(io);
+  CHECK(told.size() == 2);
+  CHECK(told.back() == asio::error::operation_aborted);
+  CHECK(wheel.cancel(later));
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE_METHOD(with_own_context, "A due callback ends when its executor drops it at once",
+                 "[lifetimes]") {
+  int destroyed = 0;
+  const auto timer = wheel.schedule(kestrel::timer_task::one_shot(
+      10ms, asio::bind_executor(dropping_executor(io), at_end([&destroyed] { ++destroyed; }))));
+  wheel.schedule_after(10ms, ran.note(1));
+  timer.async_wait(note_error());
+  stall(io, 10ms);
+  CHECK(destroyed == 1);
+  CHECK(told == std::vector<asio::error_code>{asio::error::operation_aborted});
+  CHECK(ran == journal{{1, 10ms}});
+  CHECK(wheel.empty());
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE_METHOD(with_own_context, "A service forgets its timers whose own context is gone",
+                 "[lifetimes]") {
+  kestrel::timer_service service{wheel};
+  const auto id = service.schedule_every(10ms, 10ms, asio::bind_executor(*own, [] {}));
+  stall(io, 10ms);
+  own.reset();
+  CHECK(service.empty());
+  CHECK_FALSE(service.cancel(id));
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE_METHOD(with_own_context,
+                 "A callback that waits for its own context can be cancelled, or replaced",
+                 "[lifetimes]") {
+  const auto id = wheel.schedule_after(10ms, asio::bind_executor(*own, ran.note(1)));
+  wheel.async_wait(id, note_error());
+  stall(io, 10ms);
   if (GENERATE(true, false)) {
     CHECK(wheel.cancel(id));
     CHECK(wheel.empty());
+    own.reset(); // with the callback in its queue
     stall(io, 1h);
     CHECK(ran.empty());
   } else {
     CHECK(wheel.postpone(id, 10ms, ran.note(2)));
+    own.reset();
     pass(io, 20ms);
     CHECK(ran == journal{{2, 20ms}});
     CHECK(wheel.empty());
   }
+  CHECK(told == std::vector{asio::error_code()});
   CHECK(out_of_work(io));
+}
+
+TEST_CASE_METHOD(with_own_context, "A callback that ends with its context may end the wheel",
+                 "[lifetimes]") {
+  std::optional<manual_wheel> ended(std::in_place, io);
+  const auto end = [&] { ended.reset(); };
+  ended->schedule_after(10ms, asio::bind_executor(*own, at_end(end)));
+  ended->schedule_after(1h, [] { FAIL("was destroyed"); });
+  stall(io, 10ms);
+  own.reset();
+  CHECK_FALSE(ended);
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("A timer is cancelled or ends with its own context, whichever is first", "[lifetimes]") {
+  const at_start clock;
+  for (int round = 0; round != 500; ++round) {
+    asio::io_context io;
+    std::optional<asio::thread_pool> own(std::in_place, 1);
+    manual_wheel wheel{io};
+    const auto timer =
+        wheel.schedule(kestrel::timer_task::periodic(0ms, 10ms, asio::bind_executor(*own, [] {})));
+    int aborted = 0;
+    int cancelled = 0;
+    timer.async_wait([&](asio::error_code ec, kestrel::completion c) {
+      aborted += ec == asio::error::operation_aborted;
+      cancelled += !ec && c == kestrel::completion::cancelled;
+    });
+    own->stop();
+    own->join();
+    stall(io, 10ms);
+    CHECK(timer.expiry());
+    bool was_pending = false;
+    std::thread other([&] { was_pending = timer.cancel(); });
+    own.reset();
+    other.join();
+    CHECK(out_of_work(io));
+    CHECK(aborted == !was_pending);
+    CHECK(cancelled == was_pending);
+    CHECK(wheel.empty());
+  }
 }
 
 TEST_CASE("Two wheels on one context do not disturb one another", "[lifetimes]") {

@@ -993,3 +993,128 @@ TEST_CASE("A completion compares, switches and prints by its names", "[notices]"
   CHECK(wide.str() == L"cancelled");
   static_assert(completion(completion::fired, 2).count() == 2);
 }
+
+// ---- Without waiting
+
+namespace {
+
+/// As a notice, or `nothing_new`.
+const notice nothing_new{asio::error::would_block, {}};
+
+template <class Timer>
+notice news_of(Timer& timer) {
+  const std::optional<completion> news = timer.try_wait();
+  return news ? notice{{}, *news} : nothing_new;
+}
+
+} // namespace
+
+TEST_CASE_METHOD(one_wheel, "A handle may be asked for news without waiting", "[notices]") {
+  notice end = nothing_new;
+  handle timer;
+  SECTION("once") {
+    timer = wheel.schedule(timer_task::one_shot(10ms));
+    CHECK(news_of(timer) == nothing_new);
+    pass(io, 10ms);
+    end = fired();
+  }
+  SECTION("a periodic timer, with a count") {
+    timer = wheel.schedule(timer_task::periodic(10ms, 10ms));
+    CHECK(news_of(timer) == nothing_new);
+    pass(io, 10ms);
+    CHECK(news_of(timer) == fired());
+    CHECK(news_of(timer) == nothing_new);
+    pass(io, 30ms);
+    CHECK(timer.cancel());
+    CHECK(news_of(timer) == fired(3));
+    end = cancelled;
+  }
+  SECTION("after a cancellation") {
+    timer = wheel.schedule(timer_task::one_shot(10ms));
+    CHECK(timer.cancel());
+    end = cancelled;
+  }
+  SECTION("after the end of the wheel") {
+    timer = wheel.schedule(timer_task::one_shot(10ms));
+    wheel.shutdown();
+  }
+  SECTION("after it fired and the wheel ended") {
+    timer = wheel.schedule(timer_task::one_shot(10ms));
+    pass(io, 10ms);
+    wheel.shutdown();
+    end = fired();
+  }
+  SECTION("when no timer is named") {}
+  CHECK(news_of(timer) == end);
+  CHECK(news_of(timer) == nothing_new);
+  CHECK(news_of(timer) == nothing_new);
+}
+
+TEST_CASE_METHOD(one_wheel, "News are told once, to a wait or without one", "[notices]") {
+  auto timer = wheel.schedule(timer_task::periodic(10ms, 10ms));
+  auto copy = timer;
+  notices told;
+  timer.async_wait(told.note());
+  CHECK(news_of(timer) == nothing_new);
+  pass(io, 10ms);
+  CHECK(told == notices{fired()});
+  CHECK(news_of(timer) == nothing_new);
+  pass(io, 20ms);
+  CHECK(news_of(timer) == fired(2));
+  timer.async_wait(told.note());
+  settle(io);
+  CHECK(told.size() == 1);
+  CHECK(wheel.cancel(timer.id()));
+  settle(io);
+  CHECK(told == notices{fired(), cancelled});
+  CHECK(news_of(timer) == nothing_new);
+  CHECK(news_of(copy) == fired(3));
+  CHECK(news_of(copy) == cancelled);
+  CHECK(news_of(copy) == nothing_new);
+}
+
+TEST_CASE_METHOD(one_wheel, "A handle made from an id hears the news since it was first asked",
+                 "[notices]") {
+  const auto id = wheel.schedule_every(10ms, 10ms, [] {});
+  pass(io, 20ms);
+  auto timer = wheel.handle(id);
+  pass(io, 20ms);
+  CHECK(news_of(timer) == nothing_new);
+  pass(io, 20ms);
+  CHECK(news_of(timer) == fired(2));
+  auto stale = wheel.handle({});
+  CHECK(news_of(stale) == nothing_new);
+}
+
+TEST_CASE_METHOD(one_wheel, "There are no news of a firing before its callback has run",
+                 "[notices]") {
+  kestrel::basic_scoped_timer<manual_clock> timer;
+  std::vector<notice> inside;
+  timer = wheel.schedule(timer_task::one_shot(10ms, [&] { inside.push_back(news_of(timer)); }));
+  pass(io, 10ms);
+  CHECK(inside == std::vector{nothing_new});
+  CHECK(news_of(timer) == fired());
+}
+
+// ---- What it costs
+
+TEST_CASE_METHOD(one_wheel, "To wait for one timer costs the same however many there are",
+                 "[notices]") {
+  constexpr std::size_t n = 100'000;
+  wheel.reserve(n);
+  std::vector<kestrel::timer_id> ids(n);
+  for (kestrel::timer_id& id : ids)
+    id = wheel.schedule_after(1h, [] {});
+  notices told;
+  std::size_t before = wheel.stats().memory;
+  for (const std::size_t i : {n / 2, n - 1, std::size_t{0}}) {
+    wheel.async_wait(ids[i], told.note());
+    const std::size_t after = wheel.stats().memory;
+    CHECK(after - before < n / 4);
+    before = after;
+  }
+  for (const std::size_t i : {std::size_t{0}, n - 1, n / 2})
+    CHECK(wheel.cancel(ids[i]));
+  settle(io);
+  CHECK(told == notices{cancelled, cancelled, cancelled});
+}

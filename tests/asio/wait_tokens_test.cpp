@@ -53,6 +53,8 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <set>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <tuple>
@@ -310,6 +312,19 @@ TEST_CASE_METHOD(one_wheel, "A coroutine waits for timers", "[tokens][coroutines
   pass(io, 100ms);
   CHECK(told == notices{fired(), fired(), fired(3), cancelled, gone, gone});
   CHECK(out_of_work(io));
+}
+
+TEST_CASE_METHOD(one_wheel, "A timer whose callback is a coroutine has fired when that first waits",
+                 "[tokens][coroutines]") {
+  std::vector<std::string> order;
+  const auto timer = wheel.schedule(timer_task::one_shot(10ms, [&]() -> asio::awaitable<void> {
+    order.emplace_back("begins");
+    co_await wheel.async_wait_after(10ms, asio::use_awaitable);
+    order.emplace_back("ends");
+  }));
+  timer.async_wait([&](asio::error_code, completion) { order.emplace_back("notice"); });
+  pass(io, 50ms);
+  CHECK(order == std::vector<std::string>{"begins", "notice", "ends"});
 }
 
 TEST_CASE_METHOD(one_wheel, "A coroutine is told of errors by exceptions", "[tokens][coroutines]") {
@@ -690,6 +705,126 @@ TEST_CASE_METHOD(one_wheel, "A slot cancels its own wait among many, and no late
     s.emit(asio::cancellation_type::terminal);
   pass(io, 10ms);
   CHECK(later == notices{fired()});
+}
+
+TEST_CASE_METHOD(one_wheel, "Thousands of waits for one timer are cancelled in any order",
+                 "[tokens][cancellation]") {
+  constexpr std::size_t count = 2000;
+  auto timer = wheel.schedule(timer_task::one_shot(10ms));
+  std::vector<asio::cancellation_signal> signals(count);
+  std::vector<notices> told(count);
+  std::vector<std::size_t> order;
+  for (std::size_t i = 0; i != count; ++i) {
+    timer.async_wait(asio::bind_cancellation_slot(signals[i].slot(), told[i].note()));
+    if (i % 10 != 0)
+      order.push_back(i);
+  }
+  std::shuffle(order.begin(), order.end(), std::mt19937(1));
+  for (const std::size_t i : order)
+    signals[i].emit(asio::cancellation_type::terminal);
+  stall(io, 10ms);
+  for (std::size_t i = 0; i != count; ++i)
+    CHECK(told[i] == notices{i % 10 != 0 ? aborted : fired()});
+}
+
+namespace {
+
+/// An operation that counts how often a list looks which one it is.
+class looked_at final : public kestrel::detail::wait_op<> {
+public:
+  explicit looked_at(long& looks) noexcept : looks_{looks} {}
+
+  [[nodiscard]] std::uint64_t ticket() const noexcept {
+    ++looks_;
+    return wait_op::ticket();
+  }
+
+  void complete(asio::error_code) noexcept override {}
+  void complete_at_once(asio::error_code) override {}
+  void discard() noexcept override { delete this; }
+
+private:
+  long& looks_;
+};
+
+using looked_at_ptr = kestrel::detail::wait_op_ptr<looked_at>;
+
+} // namespace
+
+TEST_CASE("To find one of many waits, few of them are looked at", "[tokens][cancellation]") {
+  constexpr std::size_t count = 10'000;
+  long looks = 0;
+  kestrel::detail::wait_op_list<looked_at> list;
+  std::vector<std::uint64_t> tickets;
+  for (std::size_t i = 0; i != count; ++i) {
+    looked_at_ptr op(new looked_at(looks));
+    tickets.push_back(op->ticket());
+    list.push(std::move(op));
+  }
+  std::vector<std::uint64_t> order = tickets;
+  SECTION("in their order") {}
+  SECTION("from the last to the first") { std::reverse(order.begin(), order.end()); }
+  SECTION("in any order") { std::shuffle(order.begin(), order.end(), std::mt19937(1)); }
+  for (const std::uint64_t t : order) {
+    const looked_at_ptr taken = list.take(t);
+    REQUIRE(taken != nullptr);
+    CHECK(taken->ticket() == t);
+    CHECK(list.take(t) == nullptr);
+  }
+  CHECK(list.empty());
+  CHECK(looks < 200 * static_cast<long>(count)); // not 10,000 each
+}
+
+TEST_CASE("A list of waits keeps them in the order in which they began", "[tokens]") {
+  using list = kestrel::detail::wait_op_list<looked_at>;
+  long looks = 0;
+  list waits;
+  list others;
+  std::set<std::uint64_t> model;
+  std::vector<looked_at_ptr> later; // they began, and are pushed out of turn
+  std::mt19937 random(2);
+  for (int step = 0; step != 20'000; ++step) {
+    switch (random() % 8) {
+    case 0:
+    case 1:
+    case 2:
+      later.emplace_back(new looked_at(looks));
+      break;
+    case 3:
+    case 4:
+      std::shuffle(later.begin(), later.end(), random);
+      while (later.size() > 5) {
+        model.insert(later.back()->ticket());
+        (random() % 2 != 0 ? waits : others).push(std::move(later.back()));
+        later.pop_back();
+      }
+      break;
+    case 5:
+      waits.append(std::move(others));
+      break;
+    case 6: {
+      const std::uint64_t some = (model.empty() ? 0 : *model.begin()) + random() % 1000;
+      const bool is_there = waits.take(some) != nullptr || others.take(some) != nullptr;
+      CHECK(is_there == (model.erase(some) != 0));
+      break;
+    }
+    default:
+      waits.append(std::move(others));
+      for (auto n = random() % 10; n != 0 && !waits.empty(); --n) {
+        REQUIRE(waits.pop()->ticket() == *model.begin());
+        model.erase(model.begin());
+      }
+    }
+  }
+  waits.append(std::move(others));
+  std::size_t n = 0;
+  waits.for_each([&n](looked_at&) { ++n; });
+  REQUIRE(n == model.size());
+  list moved(std::move(waits));
+  CHECK(waits.empty());
+  for (; !moved.empty(); model.erase(model.begin()))
+    REQUIRE(moved.pop()->ticket() == *model.begin());
+  CHECK(model.empty());
 }
 
 TEST_CASE_METHOD(one_wheel, "One slot may serve one wait after the other",

@@ -10,6 +10,7 @@
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/time_source.hpp>
 
+#include <condition_variable>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -24,7 +25,8 @@ public:
   registered(const registered&) = delete;
   registered& operator=(const registered&) = delete;
 
-  /// The context is being destroyed: nothing of it may be used after this returns.
+  /// The context is being destroyed: nothing of it may be used after this returns. A member that is
+  /// ending already is not called but waited for, until it leaves.
   virtual void on_context_shutdown() noexcept = 0;
 
 protected:
@@ -55,9 +57,11 @@ public:
     first_ = member.get();
   }
 
+  /// The last thing of the context that a member may touch, in its destructor.
   void leave(registered& member) noexcept {
     const std::lock_guard lock(mutex_);
     unlink(member);
+    left_.notify_all(); // under the lock, since the context may end right after it
   }
 
   [[nodiscard]] bool has_wheels() const {
@@ -83,13 +87,14 @@ private:
   }
 
   std::shared_ptr<registered> take_first() noexcept {
-    const std::lock_guard lock(mutex_);
-    while (first_ != nullptr) {
+    std::unique_lock lock(mutex_);
+    for (; first_ != nullptr; left_.wait(lock)) {
       if (std::shared_ptr<registered> member = first_->self_.lock()) {
         unlink(*member);
         return member;
       }
-      unlink(*first_);
+      // Its last owner lets go of it on another thread. Not up the stack of this one, since an
+      // executor does not own its context.
     }
     return nullptr;
   }
@@ -105,6 +110,7 @@ private:
   }
 
   mutable std::mutex mutex_;
+  std::condition_variable left_;
   context_time time_;
   registered* first_ = nullptr;
 };

@@ -15,6 +15,7 @@
 #include <kestrel/detail/pending_timer.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/watch.hpp>
+#include <kestrel/detail/watch_table.hpp>
 #include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/missed_periods.hpp>
 #include <kestrel/timer_id.hpp>
@@ -27,7 +28,6 @@
 #include <mutex>
 #include <optional>
 #include <utility>
-#include <vector>
 
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
@@ -54,7 +54,12 @@ protected:
              timer_dispatcher>;
   using work_type = std::decay_t<decltype(net::prefer(std::declval<const Executor&>(),
                                                       net::execution::outstanding_work.tracked))>;
-  using watch_table = std::vector<std::shared_ptr<watch>>;
+
+  /// What is destroyed, or told, after the lock is released.
+  struct leftovers {
+    callback action;
+    news told;
+  };
 
   static constexpr std::uint64_t never = wheel_type::never;
 
@@ -74,7 +79,7 @@ protected:
   }
 
   std::shared_ptr<watch> take_watch(timer_id id) noexcept {
-    return std::exchange(watches_[id.index()], nullptr);
+    return std::exchange(watches_[id], nullptr);
   }
 
   // ---- Waking, under the lock. One handler at most is on its way: the driver's, which will look
@@ -120,7 +125,7 @@ protected:
   std::optional<driver_type> driver_; // empty once the wheel or the context is gone
   std::optional<work_type> work_;     // while timers are on their way to executors of their own
   wheel_type wheel_;
-  watch_table watches_; // by the index of the timer's id
+  watch_table watches_;
 
 private:
   static constexpr std::uint64_t at_once = 0;
@@ -253,25 +258,52 @@ private:
       fire(id, t, lock);
   }
 
-  /// The timer stays claimed until it is delivered, cancelled, or postponed.
+  /// A timer whose delivery is being posted, which an executor may run, refuse or destroy
+  /// meanwhile.
+  struct departure {
+    timer_id id;
+    std::uint32_t claim;
+    departure* next;
+    bool lost;
+  };
+
+  /// The timer stays claimed until it is delivered, lost, cancelled, or postponed.
   void send(timer_id id, lock_type& lock) {
     struct released final : unlockable {
       explicit released(lock_type& l) : lock{l} {}
       void unlock() override { lock.unlock(); }
       lock_type& lock;
     } held(lock);
-    const std::uint32_t claim = hold(id);
+    departure sent{id, hold(id), departing_, false};
+    departing_ = &sent;
     try {
       begin_delivery();
-      wheel_.get(id)->action.send(held, delivery(this->shared_from_this(), id, claim));
+      wheel_.get(id)->action.send(held, delivery(this->shared_from_this(), id, sent.claim));
     } catch (...) {
       if (!lock.owns_lock())
         lock.lock();
-      if (wheel_.claim_of(id) == claim)
+      end_departure(sent);
+      if (wheel_.claim_of(id) == sent.claim)
         file_again(id);
       throw;
     }
     lock.lock();
+    end_departure(sent);
+    if (!sent.lost)
+      return;
+    {
+      leftovers left;
+      end_lost(id, sent.claim, left);
+      lock.unlock();
+    }
+    lock.lock();
+  }
+
+  void end_departure(const departure& sent) noexcept {
+    departure** d = &departing_;
+    while (*d != &sent)
+      d = &(*d)->next;
+    *d = sent.next;
   }
 
   void begin_delivery() {
@@ -280,10 +312,41 @@ private:
     ++deliveries_;
   }
 
-  void end_delivery() noexcept override {
-    const guard_type guard(mutex_);
+  void count_delivery_down() noexcept {
     if (--deliveries_ == 0)
       work_.reset();
+  }
+
+  void end_delivery() noexcept override {
+    const guard_type guard(mutex_);
+    count_delivery_down();
+  }
+
+  /// An executor that refuses a delivery destroys it as well: only who posts it knows which it was.
+  void lose_delivery(timer_id id, std::uint32_t claim) noexcept override {
+    leftovers left;
+    const guard_type guard(mutex_);
+    count_delivery_down();
+    for (departure* d = departing_; d != nullptr; d = d->next) {
+      if (d->id == id && d->claim == claim) {
+        d->lost = true;
+        return;
+      }
+    }
+    end_lost(id, claim, left);
+  }
+
+  /// The timer's executor calls nothing any more, so the timer ends; a periodic one, too.
+  void end_lost(timer_id id, std::uint32_t claim, leftovers& left) noexcept {
+    if (!release(id, claim))
+      return; // cancelled or postponed on the way
+    pending_timer& t = wheel_.claimed_payload(id);
+    left.action = std::move(t.action);
+    if (t.watched)
+      left.told.add(take_watch(id)->abort());
+    wheel_.end_claimed(id);
+    if (wheel_.empty())
+      disarm();
   }
 
   /// Only here does the timer of a callable with an executor of its own begin to fire.
@@ -326,7 +389,7 @@ private:
   /// The timer stays pending, with its next deadline, while its callback runs; it is filed again
   /// afterwards, and so never overlaps itself.
   void fire_period(timer_id id, pending_timer& t, lock_type& lock) {
-    const firing_notice notice(*this, t.watched ? watches_[id.index()] : nullptr, false);
+    const firing_notice notice(*this, t.watched ? watches_[id] : nullptr, false);
     const std::uint64_t missed = begin_next_period(id, t);
     callback action(std::move(t.action));
     lock.unlock();
@@ -400,8 +463,9 @@ private:
     return std::static_pointer_cast<timer_dispatcher>(this->shared_from_this());
   }
 
-  std::uint64_t batches_ = 0;  // how many have begun
-  std::size_t deliveries_ = 0; // how many are under way
+  std::uint64_t batches_ = 0;      // how many have begun
+  std::size_t deliveries_ = 0;     // how many are under way
+  departure* departing_ = nullptr; // those that are just being posted, one for each thread
 };
 
 } // namespace detail

@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_TIMER_ENGINE_HPP
 #define KESTREL_DETAIL_TIMER_ENGINE_HPP
 
+#include <kestrel/completion.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/callback.hpp>
 #include <kestrel/detail/context_registry.hpp>
@@ -13,6 +14,7 @@
 #include <kestrel/detail/timer_dispatcher.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/watch.hpp>
+#include <kestrel/detail/watch_table.hpp>
 #include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/timer_wheel_stats.hpp>
 #include <kestrel/wheel.hpp>
@@ -45,8 +47,8 @@ class timer_engine final : public timer_dispatcher<Executor, Traits> {
   using base::wheel_;
   using base::work_;
   using typename base::guard_type;
+  using typename base::leftovers;
   using typename base::lock_type;
-  using typename base::watch_table;
   using typename base::wheel_type;
 
   using base::arm;
@@ -132,14 +134,16 @@ public:
     require_running();
     wheel_.reserve_more(specs.size());
     const bool watched = !watches.empty();
-    if (watched)
-      make_room_for_watches();
+    if (watched) {
+      for (const timer_id slot : slots)
+        watches_.make_room_for(slot);
+    }
     if (armed_ == never && !specs.empty())
       arm(earliest(time, specs));
     for (std::size_t i = 0; i != specs.size(); ++i) { // nothing throws any more
       timer_spec& s = *specs[i];
       if (watched)
-        watches_[slots[i].index()] = watches[i];
+        watches_[slots[i]] = watches[i];
       wheel_.insert_at(slots[i], deadline_after(time, s.delay, s.interval != 0),
                        pending_timer(s.interval, s.policy, watched, std::move(s.action)));
     }
@@ -257,7 +261,7 @@ public:
     s.live = wheel_.size();
     s.stale_entries = wheel_.stale_entries();
     s.capacity = wheel_.capacity();
-    s.memory = wheel_.memory_usage() + watches_.capacity() * sizeof(watches_[0]);
+    s.memory = wheel_.memory_usage() + watches_.bytes();
     return s;
   }
 
@@ -268,8 +272,8 @@ public:
     const pending_timer* t = wheel_.get(id);
     if (t == nullptr)
       return nullptr;
-    make_room_for_watches();
-    std::shared_ptr<watch>& w = watches_[id.index()];
+    watches_.make_room_for(id);
+    std::shared_ptr<watch>& w = watches_[id];
     if (!t->watched) {
       w = std::make_shared<watch>();
       wheel_.update(id, [](pending_timer& p) { p.watched = true; });
@@ -284,6 +288,11 @@ public:
 
   void abort_wait(watch& of, std::uint64_t ticket) override {
     under_lock([&] { return of.abort(ticket); });
+  }
+
+  std::optional<completion> try_wait(watch& of, notice_cursor& reader) override {
+    const guard_type guard(mutex_);
+    return of.try_wait(reader);
   }
 
   void follow(std::weak_ptr<notice_listener> listener) override {
@@ -310,10 +319,7 @@ public:
     const watch_table watches(std::exchange(watches_, {}));
     const std::vector<std::weak_ptr<notice_listener>> followers(std::exchange(followers_, {}));
     lock.unlock(); // the callbacks are destroyed with `pending`, outside the lock
-    for (const std::shared_ptr<watch>& w : watches) {
-      if (w != nullptr)
-        under_lock([&] { return w->abort(); });
-    }
+    watches.for_each([this](watch& w) { under_lock([&] { return w.abort(); }); });
     for (const std::weak_ptr<notice_listener>& f : followers) {
       if (const std::shared_ptr<notice_listener> listener = f.lock())
         listener->on_gone();
@@ -331,23 +337,23 @@ public:
   void on_context_shutdown() noexcept override {
     shutdown();
     const guard_type guard(mutex_);
-    driver_.reset();
-    work_.reset();
-    executor_.reset();
+    let_go_of_context();
     registry_ = nullptr;
   }
 
+  /// The context may be ending on another thread, and does not before this has left.
   ~timer_engine() override {
+    let_go_of_context();
     if (registry_ != nullptr)
       registry_->leave(*this);
   }
 
 private:
-  /// What is destroyed, or told, after the lock is released.
-  struct leftovers {
-    callback action;
-    news told;
-  };
+  void let_go_of_context() noexcept {
+    driver_.reset();
+    work_.reset();
+    executor_.reset();
+  }
 
   static pending_timer one_shot(callback&& action) {
     return pending_timer(0, missed_periods::skip, false, std::move(action));
@@ -401,11 +407,6 @@ private:
   /// A callback that is running is in its timer no longer, but its link is whole.
   static bool leads_to(pending_timer& t, const timer_link& link) noexcept {
     return link.is_whole() && (!t.action || t.action.link() == &link);
-  }
-
-  void make_room_for_watches() {
-    if (watches_.size() < wheel_.capacity())
-      watches_.resize(wheel_.capacity());
   }
 
   bool cancel(timer_id id, leftovers& left) {

@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_TIMER_HOST_HPP
 #define KESTREL_DETAIL_TIMER_HOST_HPP
 
+#include <kestrel/completion.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/context_registry.hpp>
 #include <kestrel/detail/handler_memory.hpp>
@@ -91,6 +92,9 @@ public:
   virtual notice_op_ptr wait(watch& of, notice_op_ptr op) = 0;
   virtual void abort_wait(watch& of, std::uint64_t ticket) = 0;
 
+  /// The reader's next notice, if there is one already.
+  virtual std::optional<completion> try_wait(watch& of, notice_cursor& reader) = 0;
+
   /// Has `listener.on_gone()` called when the wheel ends.
   virtual void follow(std::weak_ptr<notice_listener> listener) = 0;
 
@@ -103,6 +107,9 @@ protected:
   /// A callable that is due and was sent to its own executor has arrived there.
   virtual void deliver(timer_id id, std::uint32_t claim) = 0;
   virtual void end_delivery() noexcept = 0;
+
+  /// It never will: that executor has destroyed it.
+  virtual void lose_delivery(timer_id id, std::uint32_t claim) noexcept = 0;
 
 private:
   handler_memory handler_memory_;
@@ -149,20 +156,28 @@ public:
   delivery(delivery&&) noexcept = default;
 
   ~delivery() {
-    if (host_ != nullptr)
+    if (host_ == nullptr)
+      return;
+    if (has_arrived_)
       host_->end_delivery();
+    else
+      host_->lose_delivery(id_, claim_);
   }
 
   allocator_type get_allocator() const noexcept {
     return allocator_type(host_->memory_of_handlers());
   }
 
-  void operator()() { host_->deliver(id_, claim_); }
+  void operator()() {
+    has_arrived_ = true;
+    host_->deliver(id_, claim_);
+  }
 
 private:
   std::shared_ptr<timer_host> host_;
   timer_id id_;
   std::uint32_t claim_;
+  bool has_arrived_ = false;
 };
 
 } // namespace detail

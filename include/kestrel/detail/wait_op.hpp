@@ -22,6 +22,8 @@ namespace detail {
 template <class... Results>
 class wait_op {
 public:
+  using base = wait_op;
+
   wait_op() = default;
   wait_op(const wait_op&) = delete;
   wait_op& operator=(const wait_op&) = delete;
@@ -53,7 +55,8 @@ private:
   }
 
   const std::uint64_t ticket_ = next_ticket();
-  wait_op* next_ = nullptr;
+  wait_op* before_ = nullptr; // trees of operations, see wait_op_list
+  wait_op* behind_ = nullptr;
 };
 
 struct discard_op {
@@ -67,14 +70,17 @@ struct discard_op {
 template <class Op>
 using wait_op_ptr = std::unique_ptr<Op, discard_op>;
 
-/// Owns operations, first in, first out.
+/// Owns operations, in the order in which they began. A slot that is emitted knows the ticket of
+/// its operation only, since that may be over; so the list is a search tree by tickets, balanced as
+/// one that was filled in random order (a treap). A list of one costs no more than a pointer.
+///
+/// Complexity: O(log n) expected; `for_each` and the destructor look at all.
 template <class Op>
 class wait_op_list {
 public:
   wait_op_list() = default;
 
-  wait_op_list(wait_op_list&& other) noexcept
-      : first_{std::exchange(other.first_, nullptr)}, last_{std::exchange(other.last_, nullptr)} {}
+  wait_op_list(wait_op_list&& other) noexcept : root_{std::exchange(other.root_, nullptr)} {}
 
   wait_op_list& operator=(wait_op_list&&) = delete;
 
@@ -83,59 +89,117 @@ public:
       pop();
   }
 
-  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] bool empty() const noexcept { return root_ == nullptr; }
 
   void push(wait_op_ptr<Op> op) noexcept {
-    Op* const added = op.release();
-    if (last_ != nullptr)
-      last_->next_ = added;
-    else
-      first_ = added;
-    last_ = added;
+    node* const added = op.release();
+    const std::uint64_t ticket = ticket_of(added);
+    node** place = &root_;
+    while (*place != nullptr && rank(*place) > rank(added))
+      place = step_to(ticket, *place);
+    split(std::exchange(*place, added), ticket, added->before_, added->behind_);
   }
 
   void append(wait_op_list&& other) noexcept {
+    if (empty())
+      std::swap(root_, other.root_);
     while (!other.empty())
       push(other.pop());
   }
 
-  wait_op_ptr<Op> pop() noexcept { return take_behind(nullptr); }
+  /// The first one. There is one.
+  wait_op_ptr<Op> pop() noexcept {
+    node** place = &root_;
+    while ((*place)->before_ != nullptr)
+      place = &(*place)->before_;
+    return take_at(place);
+  }
 
   /// The one with this ticket, or null.
   wait_op_ptr<Op> take(std::uint64_t ticket) noexcept {
-    Op* before = nullptr;
-    for (Op* op = first_; op != nullptr; op = next(op)) {
-      if (op->ticket() == ticket)
-        return take_behind(before);
-      before = op;
-    }
-    return nullptr;
+    node** place = &root_;
+    while (*place != nullptr && ticket_of(*place) != ticket)
+      place = step_to(ticket, *place);
+    return *place != nullptr ? take_at(place) : nullptr;
   }
 
+  /// In any order.
   template <class F>
   void for_each(F&& f) {
-    for (Op* op = first_; op != nullptr; op = next(op))
-      f(*op);
+    visit(root_, f);
   }
 
 private:
-  static Op* next(Op* op) noexcept { return static_cast<Op*>(op->next_); }
+  using node = typename Op::base;
 
-  wait_op_ptr<Op> take_behind(Op* before) noexcept {
-    Op* const taken = before != nullptr ? next(before) : first_;
-    Op* const behind = next(taken);
-    if (before != nullptr)
-      before->next_ = behind;
-    else
-      first_ = behind;
-    if (last_ == taken)
-      last_ = before;
-    taken->next_ = nullptr;
-    return wait_op_ptr<Op>(taken);
+  static std::uint64_t ticket_of(const node* n) noexcept {
+    return static_cast<const Op*>(n)->ticket();
   }
 
-  Op* first_ = nullptr;
-  Op* last_ = nullptr;
+  /// Random numbers, the larger the nearer to the root.
+  static std::uint64_t rank(const node* n) noexcept {
+    std::uint64_t x = n->ticket_;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+    return x ^ (x >> 31);
+  }
+
+  static node** step_to(std::uint64_t ticket, node* from) noexcept {
+    return ticket < ticket_of(from) ? &from->before_ : &from->behind_;
+  }
+
+  static void split(node* tree, std::uint64_t ticket, node*& before, node*& behind) noexcept {
+    node** lower = &before;
+    node** upper = &behind;
+    while (tree != nullptr) {
+      if (ticket_of(tree) < ticket) {
+        *lower = tree;
+        lower = &tree->behind_;
+        tree = *lower;
+      } else {
+        *upper = tree;
+        upper = &tree->before_;
+        tree = *upper;
+      }
+    }
+    *lower = *upper = nullptr;
+  }
+
+  /// All of `before` is before all of `behind`.
+  static node* join(node* before, node* behind) noexcept {
+    node* joined = nullptr;
+    node** place = &joined;
+    while (before != nullptr && behind != nullptr) {
+      if (rank(before) > rank(behind)) {
+        *place = before;
+        place = &before->behind_;
+        before = *place;
+      } else {
+        *place = behind;
+        place = &behind->before_;
+        behind = *place;
+      }
+    }
+    *place = before != nullptr ? before : behind;
+    return joined;
+  }
+
+  static wait_op_ptr<Op> take_at(node** place) noexcept {
+    node* const taken = *place;
+    *place = join(std::exchange(taken->before_, nullptr), std::exchange(taken->behind_, nullptr));
+    return wait_op_ptr<Op>(static_cast<Op*>(taken));
+  }
+
+  template <class F>
+  static void visit(node* tree, F& f) {
+    if (tree == nullptr)
+      return;
+    visit(tree->before_, f);
+    f(*static_cast<Op*>(tree));
+    visit(tree->behind_, f);
+  }
+
+  node* root_ = nullptr;
 };
 
 /// A handler and its results, as what is posted, with the handler's allocator. `Allocator` is for

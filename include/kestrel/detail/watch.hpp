@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -114,11 +115,18 @@ public:
   /// Gives the wait back with what its reader has not been told yet, or keeps it until there is
   /// something.
   notice_op_ptr wait(notice_op_ptr op) noexcept {
-    if (op->cursor->seen == notice_cursor::from_now_on)
-      op->cursor->seen = fired_;
-    if (!catch_up(*op))
+    if (!catch_up(*op->cursor, op->notice, op->error))
       waiting_.push(std::move(op));
     return op;
+  }
+
+  /// What this reader has not been told yet.
+  std::optional<completion> try_wait(notice_cursor& reader) noexcept {
+    completion notice;
+    net::error_code error;
+    if (!catch_up(reader, notice, error) || error)
+      return std::nullopt;
+    return notice;
   }
 
   /// The wait with this ticket, if it is not over, ends as aborted.
@@ -165,18 +173,19 @@ public:
 
 private:
   /// False if there is nothing new for this reader.
-  bool catch_up(notice_op& w) const noexcept {
-    notice_cursor& c = *w.cursor;
+  bool catch_up(notice_cursor& c, completion& notice, net::error_code& error) const noexcept {
+    if (c.seen == notice_cursor::from_now_on)
+      c.seen = fired_;
     if (c.seen != fired_)
-      w.notice = {completion::fired, fired_ - std::exchange(c.seen, fired_)};
+      notice = {completion::fired, fired_ - std::exchange(c.seen, fired_)};
     else if (fate_ == fate::pending || firing_ != 0)
       return false;
     else if (fate_ == fate::cancelled && !std::exchange(c.told_of_cancellation, true))
-      w.notice = completion::cancelled;
+      notice = completion::cancelled;
     else if (fate_ == fate::aborted)
-      w.error = net::error::operation_aborted;
+      error = net::error::operation_aborted;
     else
-      w.error = errc::no_such_timer;
+      error = errc::no_such_timer;
     return true;
   }
 
