@@ -122,7 +122,7 @@ public:
     detail::new_timers batch(tasks);
     detail::subscriptions subscribed(state_);
     batch.schedule(*host_, subscribed);
-    subscribed.keep(*host_);
+    subscribed.keep(batch.ids, *host_);
     return std::move(batch.ids);
   }
 
@@ -133,7 +133,7 @@ public:
     detail::new_timers batch(tasks);
     detail::subscriptions subscribed(state_);
     batch.schedule_in(slots, host_, subscribed);
-    subscribed.keep(*host_);
+    subscribed.keep(batch.ids, *host_);
     return std::move(batch.ids);
   }
 

@@ -169,6 +169,23 @@ TEST_CASE_METHOD(one_service, "A million timers of a service leave memory as it 
   CHECK(told == 102 * 100);
 }
 
+TEST_CASE_METHOD(one_service, "However many timers a service has, one more costs the same",
+                 "[service][memory]") {
+  constexpr std::size_t timers = 100'000;
+  wheel.reserve(timers);
+  service.schedule_after(1h);
+  largest_block = 0;
+  for (std::size_t i = 1; i != timers; ++i)
+    service.schedule_after(1h);
+  CHECK(service.size() == timers);
+  CHECK(largest_block < 16'000);
+  const long before = allocations;
+  service.shutdown();
+  CHECK(service.size() == 0);
+  CHECK(wheel.empty());
+  CHECK(allocations == before);
+}
+
 TEST_CASE_METHOD(one_service, "A periodic timer that nobody receives of takes no more memory",
                  "[service][memory][periodic]") {
   service.schedule_every(10ms, 10ms);

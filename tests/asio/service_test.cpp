@@ -429,6 +429,36 @@ TEST_CASE_METHOD(one_service, "A service cancels and postpones its own timers on
   CHECK(service.size() == 0);
 }
 
+TEST_CASE_METHOD(one_service,
+                 "A timer that is scheduled in a callback is not mistaken for that one",
+                 "[service][cancel]") {
+  reader consumer(service);
+  const bool periodic = GENERATE(false, true);
+  timer_id first, second;
+  const auto schedule_second = [&] {
+    if (periodic)
+      CHECK(service.cancel(first)); // its slot is free
+    second = service.schedule_after(10ms);
+    CHECK(second.index() == first.index());
+    CHECK_FALSE(service.cancel(first));
+    CHECK_FALSE(service.postpone(first, 1s));
+    CHECK(service.size() == 2);
+  };
+  first = periodic ? service.schedule_every(10ms, 10ms, schedule_second)
+                   : service.schedule_after(10ms, schedule_second);
+  stall(io, 10ms);
+  CHECK(service.size() == 1);
+  CHECK(service.postpone(second, 30ms));
+  SECTION("when it fires") {
+    stall(io, 30ms);
+    CHECK(consumer.told == receipts{{{}, {first, consumer.told[0].what.kind, 1}}, once(second)});
+  }
+  SECTION("when it is cancelled") { CHECK(service.cancel(second)); }
+  SECTION("when the service is shut down") { service.shutdown(); }
+  CHECK(service.size() == 0);
+  CHECK(wheel.empty());
+}
+
 // ---- Postponing
 
 TEST_CASE_METHOD(one_service, "A postponed timer is told when it fires, and once",
