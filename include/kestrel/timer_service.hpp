@@ -10,6 +10,7 @@
 #include <kestrel/detail/initiation.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/service_state.hpp>
+#include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/error.hpp>
 #include <kestrel/missed_periods.hpp>
 #include <kestrel/timer_id.hpp>
@@ -23,8 +24,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -47,22 +50,29 @@ struct service_config {
 /// Thread safety: distinct objects safe, shared objects safe, if the wheel is. Complexity: as the
 /// wheel's; receiving is O(1). Lifetime: it may outlive the wheel, and then receives nothing new.
 ///
-/// `DefaultToken` is the completion token of `async_receive` without one.
-template <class DefaultToken = detail::default_token<net::any_io_executor>>
+/// `Clock` is the wheel's; so it is in `basic_timer_service service{wheel};`. A service on another
+/// clock than its wheel's has no use for points in time: `errc::other_clock`. `DefaultToken` is the
+/// completion token of `async_receive` without one.
+template <class Clock = std::chrono::steady_clock,
+          class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_timer_service {
 public:
+  using clock_type = Clock;
+  using time_point = typename Clock::time_point;
   using executor_type = net::any_io_executor;
 
   /// For `as_default_on_t` of a completion token.
   template <class Executor>
   struct rebind_executor {
-    using other = basic_timer_service<detail::default_token<Executor>>;
+    using other = basic_timer_service<Clock, detail::default_token<Executor>>;
   };
 
   template <class Executor, class Traits>
   explicit basic_timer_service(basic_timer_wheel<Executor, Traits>& wheel,
                                const service_config& config = {})
-      : host_(wheel.engine_), state_(std::make_shared<detail::service_state>(config.capacity)) {
+      : has_clock_of_wheel_{std::is_same_v<Clock, typename Traits::clock>},
+        host_(wheel.engine_),
+        state_(std::make_shared<detail::service_state>(config.capacity)) {
     if (config.capacity == 0)
       detail::throw_error(errc::invalid_capacity, "capacity = 0");
     host_->follow(state_);
@@ -88,10 +98,10 @@ public:
     return schedule(timer_task::one_shot(delay, std::forward<F>(f)));
   }
 
-  /// Fires at `deadline` by `Clock`, which is the wheel's; asks for the time once more than it
-  /// does.
-  template <class Clock, class Duration, class F = detail::do_nothing>
+  /// Asks for the time once more than the wheel does.
+  template <class Duration, class F = detail::do_nothing>
   timer_id schedule_at(const std::chrono::time_point<Clock, Duration>& deadline, F&& f = {}) {
+    require_clock_of_wheel();
     const std::int64_t delay =
         detail::saturating_sub(detail::instant_of(deadline), host_->now_ns());
     return schedule_after(std::chrono::nanoseconds(delay), std::forward<F>(f));
@@ -179,6 +189,13 @@ public:
   [[nodiscard]] std::size_t size() const { return state_->size(); }
   [[nodiscard]] bool empty() const { return size() == 0; }
 
+  /// The deadline of one of the service's timers, if it is pending. Nothing for those of others.
+  [[nodiscard]] std::optional<time_point> expiry(timer_id id) const {
+    require_clock_of_wheel();
+    const auto ns = state_->owns(id) ? host_->expiry_ns(id) : std::nullopt;
+    return ns ? std::optional(detail::wheel_clock<Clock>::time_of_ns(*ns)) : std::nullopt;
+  }
+
   // ---- Notifications
 
   /// Yields the next firing: `void(error_code, timer_notification)`. Those that call at once are
@@ -212,10 +229,21 @@ public:
   }
 
 private:
+  void require_clock_of_wheel() const {
+    if (!has_clock_of_wheel_)
+      detail::throw_error(errc::other_clock);
+  }
+
+  const bool has_clock_of_wheel_;
   std::shared_ptr<detail::timer_host> host_;
   std::shared_ptr<detail::service_state> state_;
 };
 
+template <class Executor, class Traits>
+basic_timer_service(basic_timer_wheel<Executor, Traits>&, const service_config& = {})
+    -> basic_timer_service<typename Traits::clock, detail::default_token<Executor>>;
+
+/// The service for wheels on `std::chrono::steady_clock`.
 using timer_service = basic_timer_service<>;
 
 KESTREL_END_NAMESPACE

@@ -22,13 +22,14 @@
 using namespace kestrel_tests;
 using kestrel::timer_id;
 using kestrel::timer_notification;
-using kestrel::timer_service;
 using kestrel::timer_task;
+
+using manual_service = kestrel::basic_timer_service<manual_clock>;
 
 namespace {
 
 struct one_service : one_wheel {
-  timer_service service{wheel, {.capacity = 4}};
+  manual_service service{wheel, {.capacity = 4}};
 };
 
 /// Of each new fixture's first `operation`, the n-th allocation fails, for every n there is.

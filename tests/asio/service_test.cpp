@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -45,6 +46,8 @@ using kestrel::timer_notification;
 using kestrel::timer_service;
 using kestrel::timer_slot;
 using kestrel::timer_task;
+
+using manual_service = kestrel::basic_timer_service<manual_clock>;
 
 namespace {
 
@@ -88,7 +91,7 @@ struct receipts : std::vector<receipt> {
 /// Receives one thing after the other, until it is an error.
 class reader {
 public:
-  explicit reader(timer_service& service) : service_{service} { read(); }
+  explicit reader(manual_service& service) : service_{service} { read(); }
   reader(const reader&) = delete;
   reader& operator=(const reader&) = delete;
 
@@ -103,11 +106,11 @@ private:
     });
   }
 
-  timer_service& service_;
+  manual_service& service_;
 };
 
 /// A reader that comes late: all there is to receive at once.
-receipts receive(timer_service& service, asio::io_context& io, std::size_t n) {
+receipts receive(manual_service& service, asio::io_context& io, std::size_t n) {
   const auto told = std::make_shared<receipts>(); // there may be less to tell
   for (std::size_t i = 0; i != n; ++i)
     service.async_receive([told](asio::error_code ec, timer_notification what) {
@@ -118,7 +121,7 @@ receipts receive(timer_service& service, asio::io_context& io, std::size_t n) {
 }
 
 struct one_service : one_wheel {
-  timer_service service{wheel, {.capacity = 4}};
+  manual_service service{wheel, {.capacity = 4}};
 
   std::vector<timer_id> one_shots(std::size_t n, manual_clock::duration delay = 10ms) {
     std::vector<timer_id> ids(n);
@@ -148,6 +151,57 @@ TEST_CASE_METHOD(one_service, "A timer may be scheduled for a point in time", "[
   stall(io, 10ms);
   CHECK_FALSE(wheel.expiry(soon));
   CHECK(service.cancel(late));
+}
+
+template <class Service, class TimePoint>
+concept schedules_at = requires(Service& service, TimePoint time) {
+  service.schedule_at(time);
+};
+
+static_assert(schedules_at<timer_service, std::chrono::steady_clock::time_point>);
+static_assert(schedules_at<manual_service, manual_clock::time_point>);
+static_assert(!schedules_at<timer_service, std::chrono::system_clock::time_point>);
+static_assert(!schedules_at<timer_service, manual_clock::time_point>);
+
+TEST_CASE_METHOD(one_wheel, "A service has the clock of its wheel", "[service]") {
+  kestrel::basic_timer_service service{wheel, {.capacity = 4}};
+  const auto now = manual_clock::now();
+  const timer_id id = service.schedule_at(now + 1s);
+  CHECK(service.expiry(id) == now + 1s);
+
+  kestrel::single_threaded_timer_wheel steady_wheel{io};
+  timer_service steady{steady_wheel, {.capacity = 4}};
+  const timer_id other = steady.schedule_at(std::chrono::steady_clock::now() + 1h);
+  CHECK(*steady.expiry(other) < std::chrono::steady_clock::now() + 2h);
+  steady_wheel.shutdown();
+}
+
+TEST_CASE_METHOD(one_wheel, "A service on another clock than its wheel's refuses points in time",
+                 "[service]") {
+  timer_service service{wheel};
+  const timer_id id = service.schedule_after(10ms);
+  CHECK(error_of([&] { service.schedule_at(std::chrono::steady_clock::now()); }) ==
+        errc::other_clock);
+  CHECK(error_of([&] { (void)service.expiry(id); }) == errc::other_clock);
+  CHECK(service.size() == 1);
+  CHECK(service.postpone(id, 20ms));
+  int told = 0;
+  service.async_receive([&](asio::error_code, timer_notification n) { told += n.id == id; });
+  stall(io, 20ms);
+  CHECK(told == 1);
+}
+
+TEST_CASE_METHOD(one_service, "A service knows the deadlines of its own pending timers",
+                 "[service][postpone]") {
+  const auto now = manual_clock::now();
+  const timer_id id = service.schedule_after(25ms);
+  CHECK(service.expiry(id) == now + 25ms);
+  CHECK(service.postpone(id, 40ms));
+  CHECK(service.expiry(id) == now + 40ms);
+  CHECK_FALSE(service.expiry(wheel.schedule_after(1s, [] {})));
+  CHECK_FALSE(service.expiry(timer_id()));
+  stall(io, 50ms);
+  CHECK_FALSE(service.expiry(id));
 }
 
 TEST_CASE_METHOD(one_service, "Each firing of a timer is told", "[service]") {
@@ -403,7 +457,7 @@ TEST_CASE_METHOD(one_service,
 
 TEST_CASE_METHOD(one_service, "A service cancels and postpones its own timers only",
                  "[service][cancel][postpone]") {
-  timer_service other(wheel);
+  manual_service other(wheel);
   const timer_id own = service.schedule_after(1s);
   const timer_id of_other = other.schedule_after(1s);
   const timer_id of_wheel = wheel.schedule_after(1s, [] {});
@@ -662,12 +716,12 @@ TEST_CASE_METHOD(one_service, "A wheel that was shut down takes no timers from i
   CHECK(error_of([&] { (void)service.allocate(); }) == errc::shut_down);
   CHECK(service.size() == 0);
   CHECK(wheel.empty());
-  CHECK(error_of([&] { timer_service late(wheel); }) == errc::shut_down);
+  CHECK(error_of([&] { manual_service late(wheel); }) == errc::shut_down);
 }
 
 TEST_CASE_METHOD(one_wheel, "A service needs a capacity", "[service][config]") {
   try {
-    timer_service service(wheel, {.capacity = 0});
+    manual_service service(wheel, {.capacity = 0});
     FAIL("was accepted");
   } catch (const std::system_error& e) {
     CHECK(e.code() == errc::invalid_capacity);
@@ -679,8 +733,8 @@ TEST_CASE_METHOD(one_wheel, "A service needs a capacity", "[service][config]") {
 
 TEST_CASE_METHOD(one_wheel, "Two services on one wheel do not hear of each other's timers",
                  "[service]") {
-  auto a = std::make_unique<timer_service>(wheel);
-  timer_service b(wheel, {.capacity = 1});
+  auto a = std::make_unique<manual_service>(wheel);
+  manual_service b(wheel, {.capacity = 1});
   reader of_a(*a), of_b(b);
   const timer_id in_a = a->schedule_every(10ms, 10ms);
   const timer_id in_b = b.schedule_every(10ms, 10ms);
@@ -752,7 +806,7 @@ TEST_CASE("Cancelling a receiver after its service ended does no harm",
   receipts told;
   {
     manual_wheel wheel{io};
-    timer_service service(wheel);
+    manual_service service(wheel);
     service.async_receive(asio::bind_cancellation_slot(stop.slot(), told.note()));
   }
   stop.emit(asio::cancellation_type::all);
@@ -779,7 +833,7 @@ TEST_CASE("A receiver whose executor is destroyed with it in the queue is destro
   const at_start clock;
   asio::io_context io;
   manual_wheel wheel{io};
-  timer_service service(wheel);
+  manual_service service(wheel);
   const auto alive = std::make_shared<int>();
   auto other = std::make_unique<asio::io_context>();
   service.async_receive(
@@ -892,7 +946,7 @@ TEST_CASE("A service may be destroyed in its own callback, and in its receiver",
   const at_start clock;
   asio::io_context io;
   manual_wheel wheel{io};
-  auto service = std::make_unique<timer_service>(wheel);
+  auto service = std::make_unique<manual_service>(wheel);
   int ran = 0;
   receipts told;
   SECTION("a callback") {
@@ -924,7 +978,7 @@ TEST_CASE("A service may be destroyed with firings that nobody received", "[serv
   manual_wheel wheel{io};
   const auto alive = std::make_shared<int>();
   {
-    timer_service service(wheel, {.capacity = 4});
+    manual_service service(wheel, {.capacity = 4});
     for (int i = 0; i != 100'000; ++i)
       service.schedule_after(10ms, [alive] {});
     service.schedule_every(10ms, 10ms, [alive] {});
@@ -939,7 +993,7 @@ TEST_CASE("The wheel may be destroyed before its service", "[service][lifetimes]
   const at_start clock;
   asio::io_context io;
   auto wheel = std::make_unique<manual_wheel>(io);
-  timer_service service(*wheel, {.capacity = 4});
+  manual_service service(*wheel, {.capacity = 4});
   const auto alive = std::make_shared<int>();
   const timer_id fired = service.schedule_after(10ms, [alive] {});
   const timer_id pending = service.schedule_after(20ms, [alive] { FAIL("was destroyed"); });
@@ -979,7 +1033,7 @@ TEST_CASE("The execution context may be destroyed before the wheel and its servi
   const at_start clock;
   auto io = std::make_unique<asio::io_context>();
   manual_wheel wheel{*io};
-  timer_service service(wheel, {.capacity = 4});
+  manual_service service(wheel, {.capacity = 4});
   const auto alive = std::make_shared<int>();
   const timer_id fired = service.schedule_after(10ms, [alive] {});
   stall(*io, 10ms);
@@ -1016,7 +1070,7 @@ TEST_CASE("When the wheel is gone, a receiver still runs on its context", "[serv
   const at_start clock;
   asio::io_context io;
   auto wheel = std::make_unique<manual_wheel>(io);
-  timer_service service(*wheel);
+  manual_service service(*wheel);
   wheel.reset();
   std::thread::id thread;
   std::atomic<bool> called{false};
