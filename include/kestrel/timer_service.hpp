@@ -5,6 +5,7 @@
 #ifndef KESTREL_TIMER_SERVICE_HPP
 #define KESTREL_TIMER_SERVICE_HPP
 
+#include <kestrel/batch_handle.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/batch.hpp>
 #include <kestrel/detail/initiation.hpp>
@@ -13,6 +14,7 @@
 #include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/error.hpp>
 #include <kestrel/missed_periods.hpp>
+#include <kestrel/timer_handle.hpp>
 #include <kestrel/timer_id.hpp>
 #include <kestrel/timer_notification.hpp>
 #include <kestrel/timer_slot.hpp>
@@ -23,6 +25,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <ranges>
@@ -51,8 +54,9 @@ struct service_config {
 /// wheel's; receiving is O(1). Lifetime: it may outlive the wheel, and then receives nothing new.
 ///
 /// `Clock` is the wheel's; so it is in `basic_timer_service service{wheel};`. A service on another
-/// clock than its wheel's has no use for points in time: `errc::other_clock`. `DefaultToken` is the
-/// completion token of `async_receive` without one.
+/// clock than its wheel's refuses points in time (`errc::other_clock`), and its handles must not be
+/// asked for theirs. `DefaultToken` is the completion token of `async_receive`, and of its handles'
+/// waits, without one.
 template <class Clock = std::chrono::steady_clock,
           class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_timer_service {
@@ -60,6 +64,8 @@ public:
   using clock_type = Clock;
   using time_point = typename Clock::time_point;
   using executor_type = net::any_io_executor;
+  using handle_type = basic_timer_handle<Clock, DefaultToken>;
+  using batch_handle_type = basic_batch_handle<Clock, DefaultToken>;
 
   /// For `as_default_on_t` of a completion token.
   template <class Executor>
@@ -95,7 +101,7 @@ public:
 
   template <class Rep, class Period, class F = detail::do_nothing>
   timer_id schedule_after(const std::chrono::duration<Rep, Period>& delay, F&& f = {}) {
-    return schedule(timer_task::one_shot(delay, std::forward<F>(f)));
+    return schedule(timer_task::one_shot(delay, std::forward<F>(f))).id();
   }
 
   /// Asks for the time once more than the wheel does.
@@ -111,47 +117,46 @@ public:
   timer_id schedule_every(const std::chrono::duration<Rep1, Period1>& initial,
                           const std::chrono::duration<Rep2, Period2>& interval, F&& f = {},
                           missed_periods policy = missed_periods::skip) {
-    return schedule(timer_task::periodic(initial, interval, std::forward<F>(f), policy));
+    return schedule(timer_task::periodic(initial, interval, std::forward<F>(f), policy)).id();
   }
 
-  /// Takes the callable out of `task`, as the wheel does.
-  timer_id schedule(timer_task& task) { return schedule(std::span(&task, 1))[0]; }
-  timer_id schedule(timer_task&& task) { return schedule(task); }
+  /// Takes the callable out of `task`, as the wheel does. What a handle is told, the consumer is
+  /// told as well.
+  handle_type schedule(timer_task& task) { return schedule(std::span(&task, 1))[0]; }
+  handle_type schedule(timer_task&& task) { return schedule(task); }
 
-  timer_id schedule(timer_slot&& slot, timer_task& task) {
+  handle_type schedule(timer_slot&& slot, timer_task& task) {
     return schedule(std::span(&slot, 1), std::span(&task, 1))[0];
   }
-  timer_id schedule(timer_slot&& slot, timer_task&& task) {
+  handle_type schedule(timer_slot&& slot, timer_task&& task) {
     return schedule(std::move(slot), task);
   }
 
-  /// All or nothing, inserted under one lock; the ids are in the order of the tasks.
+  /// All or nothing, inserted under one lock; in the order of the tasks.
   template <std::ranges::forward_range Tasks>
-  requires std::same_as<std::ranges::range_value_t<Tasks>, timer_task> std::vector<timer_id>
-  schedule(Tasks&& tasks) {
+  requires std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
+      batch_handle_type schedule(Tasks&& tasks) {
     detail::new_timers batch(tasks);
     detail::subscriptions subscribed(state_);
     batch.schedule(*host_, subscribed);
-    subscribed.keep(batch.ids, *host_);
-    return std::move(batch.ids);
+    return keep(batch, subscribed);
   }
 
   template <std::ranges::forward_range Slots, std::ranges::forward_range Tasks>
   requires std::same_as<std::ranges::range_value_t<Slots>, timer_slot> &&
       std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
-          std::vector<timer_id> schedule(Slots&& slots, Tasks&& tasks) {
+          batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
     detail::new_timers batch(tasks);
     detail::subscriptions subscribed(state_);
     batch.schedule_in(slots, host_, subscribed);
-    subscribed.keep(batch.ids, *host_);
-    return std::move(batch.ids);
+    return keep(batch, subscribed);
   }
 
   /// False also for the timers of others. A firing that waits for the consumer is still told.
   bool cancel(timer_id id) { return state_->owns(id) && host_->cancel(id); }
 
-  /// Returns how many did.
-  template <detail::range_of_ids Ids>
+  /// Returns how many did. `cancel({a, b})` will do.
+  template <detail::range_of_ids Ids = std::initializer_list<timer_id>>
   std::size_t cancel(Ids&& ids) {
     std::vector<timer_id> own;
     for (const timer_id id : ids) {
@@ -229,6 +234,11 @@ public:
   }
 
 private:
+  batch_handle_type keep(detail::new_timers& batch, detail::subscriptions& subscribed) {
+    subscribed.keep(batch.ids, *host_);
+    return batch_handle_type(host_, std::move(batch.ids), std::move(batch.watches));
+  }
+
   void require_clock_of_wheel() const {
     if (!has_clock_of_wheel_)
       detail::throw_error(errc::other_clock);

@@ -3,6 +3,7 @@
 // timer_service: the consumer is told of every firing of the service's timers, and of nothing else,
 // however slow it is and whatever ends first.
 
+#include <kestrel/completion.hpp>
 #include <kestrel/timer_service.hpp>
 
 #include "error_of.hpp"
@@ -413,6 +414,9 @@ TEST_CASE_METHOD(one_service, "Cancelled timers are not told of", "[service][can
     CHECK(service.cancel(std::vector{ids[1], ids[4], ids[1], periodic, timer_id()}) == 3);
     CHECK(service.cancel(std::vector<timer_id>{}) == 0);
   }
+  SECTION("several that are named on the spot") {
+    CHECK(service.cancel({ids[1], ids[4], periodic}) == 3);
+  }
   SECTION("through the wheel") {
     CHECK(wheel.cancel(ids[1]));
     CHECK(wheel.cancel(std::vector{ids[4], periodic}) == 2);
@@ -619,6 +623,86 @@ TEST_CASE_METHOD(one_service, "A batch is told of like its timers one by one", "
   pass(io, 20ms);
   CHECK(std::ranges::is_permutation(consumer.told, receipts{once(ids[0]), periods(ids[1], 1)}));
   CHECK(service.size() == 1);
+}
+
+TEST_CASE_METHOD(one_service, "What is scheduled in two steps may be named by a handle or an id",
+                 "[service][handles]") {
+  const auto h = service.schedule(service.allocate(), timer_task::one_shot(1s));
+  const timer_id id = service.schedule(service.allocate(), timer_task::one_shot(1s));
+  const timer_id by_task = service.schedule(timer_task::one_shot(1s));
+  CHECK(h.expiry() == service.expiry(h.id()));
+  CHECK(h != service.schedule(timer_task::one_shot(1s)));
+  CHECK(h == h.id());
+  CHECK(h.postpone(2s));
+  CHECK(service.postpone(h, 3s));
+  CHECK(h.cancel());
+  CHECK_FALSE(service.cancel(h));
+  CHECK(service.cancel(id));
+  CHECK(service.cancel(by_task));
+  CHECK(service.size() == 1);
+}
+
+TEST_CASE_METHOD(one_service, "A batch of a service is one of the wheel's", "[service][batch]") {
+  const auto tasks = [] {
+    std::vector<timer_task> t;
+    for (int i = 0; i != 3; ++i)
+      t.push_back(timer_task::one_shot(1s));
+    return t;
+  };
+  const auto batch = service.schedule(tasks());
+  const kestrel::basic_batch_handle<manual_clock> in_slots =
+      service.schedule(service.allocate(3), tasks());
+  const std::vector<timer_id>& ids = service.schedule(tasks());
+  std::vector<timer_id> more;
+  more = service.schedule(tasks());
+  for (const timer_id id : service.schedule(tasks()))
+    more.push_back(id);
+  CHECK(more.size() == 6);
+  CHECK(batch.ids().size() == 3);
+  CHECK(batch[1].id() == batch.ids()[1]);
+  more.push_back(batch[2]);
+  CHECK(batch.postpone_all(2s) == 3);
+  CHECK(batch[0].cancel());
+  CHECK(batch.cancel_all() == 2);
+  CHECK(in_slots.size() == 3);
+  CHECK(service.cancel(in_slots) == 3);
+  CHECK(service.cancel(ids) == 3);
+  CHECK(service.cancel(more) == 6);
+  CHECK(wheel.empty());
+  CHECK(service.size() == 0);
+}
+
+TEST_CASE_METHOD(one_service, "The consumer is told as well of what a handle is told",
+                 "[service][handles]") {
+  reader consumer(service);
+  const auto once_only = service.schedule(timer_task::one_shot(20ms));
+  const auto periodic = service.schedule(service.allocate(), timer_task::periodic(10ms, 20ms));
+  const auto cancelled = service.schedule(timer_task::one_shot(20ms));
+  std::vector<std::pair<int, kestrel::completion>> told;
+  const auto note = [&](int who) {
+    return [&told, who](asio::error_code ec, kestrel::completion c) {
+      CHECK_FALSE(ec);
+      told.emplace_back(who, c);
+    };
+  };
+  once_only.async_wait(note(1));
+  cancelled.async_wait(note(3));
+  CHECK(service.cancel(cancelled));
+  pass(io, 30ms);
+  periodic.async_wait(note(2)); // all there was, at once
+  service.shutdown();
+  settle(io);
+  periodic.async_wait(note(2));
+  settle(io);
+  using kestrel::completion;
+  REQUIRE(told.size() == 4);
+  CHECK(told[0] == std::pair<int, completion>(3, completion::cancelled));
+  CHECK(told[1] == std::pair<int, completion>(1, completion::fired));
+  CHECK(told[2] == std::pair<int, completion>(2, completion::fired));
+  CHECK(told[2].second.count() == 2);
+  CHECK(told[3] == std::pair<int, completion>(2, completion::cancelled));
+  CHECK(consumer.told == receipts{periods(periodic.id(), 1), once(once_only.id()),
+                                  periods(periodic.id(), 1), receive_aborted});
 }
 
 TEST_CASE_METHOD(one_service, "An empty batch is none", "[service][batch]") {
