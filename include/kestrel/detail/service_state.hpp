@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -40,7 +41,7 @@ public:
   subscription(std::weak_ptr<service_state> state, timer_id id, timer_kind kind) noexcept
       : state_(std::move(state)), id_{id}, kind_{kind} {}
 
-  void on_fired() noexcept override;
+  void on_fired(bool last) noexcept override;
   void on_gone() noexcept override;
 
 private:
@@ -99,14 +100,15 @@ public:
     removed = forget(s);
   }
 
-  void fired(subscription& s) noexcept {
+  void fired(subscription& s, bool last) noexcept {
     wait_op_ptr<receive_op> receiver;
     timer_notification told;
     {
       const std::lock_guard lock(mutex_);
+      std::shared_ptr<subscription> forgotten = last ? forget(s) : nullptr;
       ++waiting_;
       if (s.count_++ == 0)
-        push(s.shared_from_this());
+        push(forgotten != nullptr ? std::move(forgotten) : s.shared_from_this());
       if (!receivers_.empty()) {
         receiver = receivers_.pop();
         told = pop();
@@ -127,6 +129,11 @@ public:
     }
     op.release()->complete_at_once(told.id ? net::error_code() : net::error_code(errc::shut_down),
                                    told);
+  }
+
+  std::optional<timer_notification> try_receive() noexcept {
+    const std::lock_guard lock(mutex_);
+    return first_ != nullptr ? std::optional(pop()) : std::nullopt;
   }
 
   void abort(std::uint64_t ticket) noexcept {
@@ -166,7 +173,7 @@ public:
     return taken->id_;
   }
 
-  void on_fired() noexcept override {}
+  void on_fired(bool) noexcept override {}
   void on_gone() noexcept override { close(); } // the wheel is
 
 private:
@@ -218,9 +225,9 @@ private:
   wait_op_list<receive_op> receivers_;
 };
 
-inline void subscription::on_fired() noexcept {
+inline void subscription::on_fired(bool last) noexcept {
   if (const std::shared_ptr<service_state> state = state_.lock())
-    state->fired(*this);
+    state->fired(*this, last);
 }
 
 inline void subscription::on_gone() noexcept {
