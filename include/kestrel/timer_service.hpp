@@ -225,6 +225,9 @@ public:
         token);
   }
 
+  /// The next firing, if one waits to be received. Never waits, nor allocates.
+  std::optional<timer_notification> try_receive() { return state_->try_receive(); }
+
   /// Cancels the service's timers and closes it: scheduling throws `errc::shut_down`. What was
   /// fired before can still be received. Never waits for anyone. Idempotent.
   void shutdown() {

@@ -398,6 +398,45 @@ TEST_CASE_METHOD(one_service, "Receivers that wait are served in turn", "[servic
         std::vector<std::pair<int, timer_id>>{{0, ids[0]}, {1, ids[1]}, {2, ids[2]}, {3, ids[3]}});
 }
 
+TEST_CASE_METHOD(one_service, "What waits can be received without waiting", "[service]") {
+  CHECK_FALSE(service.try_receive());
+  const std::vector<timer_id> ids = one_shots(6);
+  const timer_id often = service.schedule_every(10ms, 10ms);
+  CHECK_FALSE(service.try_receive());
+  pass(io, 20ms);
+  receipts told;
+  while (const std::optional<timer_notification> n = service.try_receive())
+    told.push_back({{}, *n});
+  receipts expected;
+  for (const timer_id id : ids)
+    expected.push_back(once(id));
+  expected.insert(expected.begin() + 6, periods(often, 1)); // the channel is not full any more
+  expected.push_back(periods(often, 1));
+  CHECK(told == expected);
+}
+
+TEST_CASE_METHOD(one_service, "Who does not wait takes nothing from those who do", "[service]") {
+  receipts told;
+  service.async_receive(told.note());
+  const std::vector<timer_id> ids = one_shots(3);
+  stall(io, 10ms);
+  CHECK(told == receipts{once(ids[0])});
+  CHECK(service.try_receive() == timer_notification{ids[1], timer_kind::one_shot, 1});
+  CHECK(receive(service, io, 1) == receipts{once(ids[2])});
+  CHECK_FALSE(service.try_receive());
+}
+
+TEST_CASE_METHOD(one_service, "After the end of a service or its wheel, what was fired is received",
+                 "[service][shutdown][lifetimes]") {
+  const timer_id id = one_shots(1)[0];
+  stall(io, 10ms);
+  one_shots(1);
+  SECTION("of the service") { service.shutdown(); }
+  SECTION("of the wheel") { wheel.shutdown(); }
+  CHECK(service.try_receive() == timer_notification{id, timer_kind::one_shot, 1});
+  CHECK_FALSE(service.try_receive());
+}
+
 // ---- Timers that do not fire
 
 TEST_CASE_METHOD(one_service, "Cancelled timers are not told of", "[service][cancel]") {
