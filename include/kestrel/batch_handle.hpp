@@ -56,6 +56,10 @@ public:
 
   [[nodiscard]] const std::vector<timer_id>& ids() const noexcept { return ids_; }
 
+  /// So that it will do where ids are asked for.
+  operator std::vector<timer_id>() const& { return ids_; }
+  operator std::vector<timer_id>() && noexcept { return std::move(ids_); }
+
   /// A handle of the i-th timer, `i < size()`, which is told everything that happens to it.
   [[nodiscard]] value_type operator[](std::size_t i) const {
     return value_type(host_, ids_[i], watches_[i]);
@@ -114,6 +118,8 @@ public:
 private:
   template <class Executor, class Traits>
   friend class basic_timer_wheel;
+  template <class, class>
+  friend class basic_timer_service;
 
   basic_batch_handle(std::shared_ptr<detail::timer_host> host, std::vector<timer_id> ids,
                      std::vector<std::shared_ptr<detail::watch>> watches) noexcept

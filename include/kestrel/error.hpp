@@ -34,6 +34,7 @@ enum class errc {
   shut_down,             ///< the wheel was shut down, or its execution context is gone
   wheel_in_use,          ///< the execution context has a wheel already, of another geometry
   other_time,            ///< a wheel of the execution context goes by another time
+  other_clock,           ///< a timer_service was asked by another clock than its wheel's
 };
 
 namespace detail {
@@ -75,6 +76,8 @@ public:
       return "the execution context has a wheel of another geometry already";
     case errc::other_time:
       return "a wheel of the execution context goes by another time already";
+    case errc::other_clock:
+      return "the wheel of the timer service has another clock";
     }
     return "unknown kestrel error";
   }

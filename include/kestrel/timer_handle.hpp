@@ -84,6 +84,9 @@ public:
 
   [[nodiscard]] timer_id id() const noexcept { return id_; }
 
+  /// So that it will do where an id is asked for.
+  operator timer_id() const noexcept { return id_; }
+
   /// The wheel's; once that context is gone, or if no timer is named, the system's.
   [[nodiscard]] executor_type get_executor() const {
     return host_ != nullptr ? host_->any_executor() : executor_type(net::system_executor());

@@ -5,13 +5,16 @@
 #ifndef KESTREL_TIMER_SERVICE_HPP
 #define KESTREL_TIMER_SERVICE_HPP
 
+#include <kestrel/batch_handle.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/batch.hpp>
 #include <kestrel/detail/initiation.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/service_state.hpp>
+#include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/error.hpp>
 #include <kestrel/missed_periods.hpp>
+#include <kestrel/timer_handle.hpp>
 #include <kestrel/timer_id.hpp>
 #include <kestrel/timer_notification.hpp>
 #include <kestrel/timer_slot.hpp>
@@ -19,12 +22,13 @@
 #include <kestrel/timer_wheel.hpp>
 
 #include <chrono>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
-#include <ranges>
+#include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -37,32 +41,57 @@ struct service_config {
   std::size_t capacity = 1000;
 };
 
-/// Timers whose firings go, one after the other, to whoever calls `async_receive`, after their
-/// callbacks, if they have any, have run. Cancelled timers are not told of.
+/// Timers whose firings go, one after the other, to whoever calls `async_receive`. Cancelled timers
+/// are not told of.
 ///
-/// A slow consumer holds nobody up and loses nothing: what waits is one small record per timer,
-/// made when the timer is scheduled, and a count in it. Several services may share a wheel; each
-/// knows its own timers only. Errors and callbacks as for basic_timer_wheel.
+/// A firing is told when its callback, if there is one, has run or thrown; that of a coroutine,
+/// when it has first suspended. A slow consumer holds nobody up and loses nothing: what waits is
+/// one small record per timer, made when the timer is scheduled, and a count in it. Several
+/// services may share a wheel; each knows its own timers only. Errors and callbacks as for
+/// basic_timer_wheel.
 ///
-/// Thread safety: distinct objects safe, shared objects safe, if the wheel is. Complexity: as the
-/// wheel's; receiving is O(1). Lifetime: it may outlive the wheel, and then receives nothing new.
+/// Thread safety: distinct objects safe, shared objects safe, if the wheel is.
+/// Complexity: as the wheel's, for scheduling, cancelling and postponing; each timer takes a few
+/// small records. Receiving, and cancelling a receiver, are O(1). The end of a service costs what
+/// cancelling its timers does.
+/// Lifetime: the destructor does what `shutdown` does, and what was not received is dropped. It may
+/// be destroyed in its own callbacks and receivers, and outlive its wheel and the wheel's execution
+/// context; then nothing new comes.
 ///
-/// `DefaultToken` is the completion token of `async_receive` without one.
-template <class DefaultToken = detail::default_token<net::any_io_executor>>
+///     kestrel::timer_service sessions{wheel, {.capacity = 1000}};
+///     kestrel::timer_id session = sessions.schedule_after(30min);
+///     sessions.postpone(session, 30min); // it was used
+///     for (;;) {
+///       auto expired = co_await sessions.async_receive(asio::use_awaitable);
+///       log_out(expired.id);
+///     }
+///
+/// `Clock` is the wheel's; so it is in `basic_timer_service service{wheel};`. A service on another
+/// clock than its wheel's refuses points in time (`errc::other_clock`), and its handles must not be
+/// asked for theirs. `DefaultToken` is the completion token of `async_receive`, and of its handles'
+/// waits, without one.
+template <class Clock = std::chrono::steady_clock,
+          class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_timer_service {
 public:
+  using clock_type = Clock;
+  using time_point = typename Clock::time_point;
   using executor_type = net::any_io_executor;
+  using handle_type = basic_timer_handle<Clock, DefaultToken>;
+  using batch_handle_type = basic_batch_handle<Clock, DefaultToken>;
 
   /// For `as_default_on_t` of a completion token.
   template <class Executor>
   struct rebind_executor {
-    using other = basic_timer_service<detail::default_token<Executor>>;
+    using other = basic_timer_service<Clock, detail::default_token<Executor>>;
   };
 
   template <class Executor, class Traits>
   explicit basic_timer_service(basic_timer_wheel<Executor, Traits>& wheel,
                                const service_config& config = {})
-      : host_(wheel.engine_), state_(std::make_shared<detail::service_state>(config.capacity)) {
+      : has_clock_of_wheel_{std::is_same_v<Clock, typename Traits::clock>},
+        host_(wheel.engine_),
+        state_(std::make_shared<detail::service_state>(config.capacity)) {
     if (config.capacity == 0)
       detail::throw_error(errc::invalid_capacity, "capacity = 0");
     host_->follow(state_);
@@ -85,13 +114,13 @@ public:
 
   template <class Rep, class Period, class F = detail::do_nothing>
   timer_id schedule_after(const std::chrono::duration<Rep, Period>& delay, F&& f = {}) {
-    return schedule(timer_task::one_shot(delay, std::forward<F>(f)));
+    return schedule(timer_task::one_shot(delay, std::forward<F>(f))).id();
   }
 
-  /// Fires at `deadline` by `Clock`, which is the wheel's; asks for the time once more than it
-  /// does.
-  template <class Clock, class Duration, class F = detail::do_nothing>
+  /// Asks for the time once more than the wheel does.
+  template <class Duration, class F = detail::do_nothing>
   timer_id schedule_at(const std::chrono::time_point<Clock, Duration>& deadline, F&& f = {}) {
+    require_clock_of_wheel();
     const std::int64_t delay =
         detail::saturating_sub(detail::instant_of(deadline), host_->now_ns());
     return schedule_after(std::chrono::nanoseconds(delay), std::forward<F>(f));
@@ -101,47 +130,44 @@ public:
   timer_id schedule_every(const std::chrono::duration<Rep1, Period1>& initial,
                           const std::chrono::duration<Rep2, Period2>& interval, F&& f = {},
                           missed_periods policy = missed_periods::skip) {
-    return schedule(timer_task::periodic(initial, interval, std::forward<F>(f), policy));
+    return schedule(timer_task::periodic(initial, interval, std::forward<F>(f), policy)).id();
   }
 
-  /// Takes the callable out of `task`, as the wheel does.
-  timer_id schedule(timer_task& task) { return schedule(std::span(&task, 1))[0]; }
-  timer_id schedule(timer_task&& task) { return schedule(task); }
+  /// Takes the callable out of `task`, as the wheel does. What a handle is told, the consumer is
+  /// told as well.
+  handle_type schedule(timer_task& task) { return schedule(std::span(&task, 1))[0]; }
+  handle_type schedule(timer_task&& task) { return schedule(task); }
 
-  timer_id schedule(timer_slot&& slot, timer_task& task) {
+  handle_type schedule(timer_slot&& slot, timer_task& task) {
     return schedule(std::span(&slot, 1), std::span(&task, 1))[0];
   }
-  timer_id schedule(timer_slot&& slot, timer_task&& task) {
+  handle_type schedule(timer_slot&& slot, timer_task&& task) {
     return schedule(std::move(slot), task);
   }
 
-  /// All or nothing, inserted under one lock; the ids are in the order of the tasks.
-  template <std::ranges::forward_range Tasks>
-  requires std::same_as<std::ranges::range_value_t<Tasks>, timer_task> std::vector<timer_id>
-  schedule(Tasks&& tasks) {
+  /// All or nothing, inserted under one lock; in the order of the tasks.
+  template <detail::range_to_take_from<timer_task> Tasks>
+  batch_handle_type schedule(Tasks&& tasks) {
     detail::new_timers batch(tasks);
     detail::subscriptions subscribed(state_);
     batch.schedule(*host_, subscribed);
-    subscribed.keep(*host_);
-    return std::move(batch.ids);
+    return keep(batch, subscribed);
   }
 
-  template <std::ranges::forward_range Slots, std::ranges::forward_range Tasks>
-  requires std::same_as<std::ranges::range_value_t<Slots>, timer_slot> &&
-      std::same_as<std::ranges::range_value_t<Tasks>, timer_task>
-          std::vector<timer_id> schedule(Slots&& slots, Tasks&& tasks) {
+  template <detail::range_to_take_from<timer_slot> Slots,
+            detail::range_to_take_from<timer_task> Tasks>
+  batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
     detail::new_timers batch(tasks);
     detail::subscriptions subscribed(state_);
     batch.schedule_in(slots, host_, subscribed);
-    subscribed.keep(*host_);
-    return std::move(batch.ids);
+    return keep(batch, subscribed);
   }
 
   /// False also for the timers of others. A firing that waits for the consumer is still told.
   bool cancel(timer_id id) { return state_->owns(id) && host_->cancel(id); }
 
-  /// Returns how many did.
-  template <detail::range_of_ids Ids>
+  /// Returns how many did. `cancel({a, b})` will do.
+  template <detail::range_of_ids Ids = std::initializer_list<timer_id>>
   std::size_t cancel(Ids&& ids) {
     std::vector<timer_id> own;
     for (const timer_id id : ids) {
@@ -163,8 +189,10 @@ public:
                                  detail::replacement(*host_, id, std::forward<F>(f)));
   }
 
-  /// `moves` is a range of `{id, delay}` or `{id, delay, callback}`. Returns how many did.
-  template <detail::range_of_tuples Moves>
+  /// `moves` is a range of `{id, delay}` or `{id, delay, callback}`, as for the wheel. Returns how
+  /// many did.
+  template <
+      detail::range_of_tuples Moves = std::initializer_list<std::pair<timer_id, detail::any_delay>>>
   std::size_t postpone(Moves&& moves) {
     detail::postponements all(host_);
     detail::for_each_element(std::forward<Moves>(moves), [&](auto&& move) {
@@ -179,12 +207,25 @@ public:
   [[nodiscard]] std::size_t size() const { return state_->size(); }
   [[nodiscard]] bool empty() const { return size() == 0; }
 
+  /// The deadline of one of the service's timers, if it is pending. Nothing for those of others.
+  [[nodiscard]] std::optional<time_point> expiry(timer_id id) const {
+    require_clock_of_wheel();
+    const auto ns = state_->owns(id) ? host_->expiry_ns(id) : std::nullopt;
+    return ns ? std::optional(detail::wheel_clock<Clock>::time_of_ns(*ns)) : std::nullopt;
+  }
+
   // ---- Notifications
 
   /// Yields the next firing: `void(error_code, timer_notification)`. Those that call at once are
-  /// served in turn. `operation_aborted` if it was cancelled through its slot, or if the service is
-  /// shut down or the wheel ends meanwhile; `errc::shut_down` if that was before and all is
-  /// received.
+  /// served in turn.
+  ///
+  /// Errors: `operation_aborted` if it was cancelled through its slot (of any type: then nothing
+  /// has been received), or if the service is shut down or destroyed, or the wheel ends, while it
+  /// waits; `errc::shut_down` if that was before and all is received. The handler is called exactly
+  /// once, on its associated executor, else the wheel's (once that context is gone, the system's),
+  /// and never inside this function, but through an immediate executor of its own. If the executor
+  /// is destroyed first, so is the handler. Where there is no memory left to post it, the program
+  /// ends.
   template <class CompletionToken = DefaultToken>
   auto async_receive(CompletionToken&& token = CompletionToken()) {
     return net::async_initiate<CompletionToken, void(net::error_code, timer_notification)>(
@@ -203,8 +244,12 @@ public:
         token);
   }
 
-  /// Cancels the service's timers and closes it: scheduling throws `errc::shut_down`. What was
-  /// fired before can still be received. Never waits for anyone. Idempotent.
+  /// The next firing, if one waits to be received. Never waits, nor allocates.
+  std::optional<timer_notification> try_receive() { return state_->try_receive(); }
+
+  /// Cancels the service's timers and closes it: scheduling throws `errc::shut_down`, and those who
+  /// wait to receive end with `operation_aborted`. What was fired before can still be received; a
+  /// callback that is running finishes. Never waits for anyone. Idempotent.
   void shutdown() {
     state_->close();
     while (const timer_id id = state_->take_one())
@@ -212,10 +257,26 @@ public:
   }
 
 private:
+  batch_handle_type keep(detail::new_timers& batch, detail::subscriptions& subscribed) {
+    subscribed.keep(batch.ids, *host_);
+    return batch_handle_type(host_, std::move(batch.ids), std::move(batch.watches));
+  }
+
+  void require_clock_of_wheel() const {
+    if (!has_clock_of_wheel_)
+      detail::throw_error(errc::other_clock);
+  }
+
+  const bool has_clock_of_wheel_;
   std::shared_ptr<detail::timer_host> host_;
   std::shared_ptr<detail::service_state> state_;
 };
 
+template <class Executor, class Traits>
+basic_timer_service(basic_timer_wheel<Executor, Traits>&, const service_config& = {})
+    -> basic_timer_service<typename Traits::clock, detail::default_token<Executor>>;
+
+/// The service for wheels on `std::chrono::steady_clock`.
 using timer_service = basic_timer_service<>;
 
 KESTREL_END_NAMESPACE

@@ -360,7 +360,7 @@ public:
   void shutdown() { engine_->shutdown(); }
 
 private:
-  template <class>
+  template <class, class>
   friend class basic_timer_service;
   friend struct detail::host_access;
 

@@ -375,7 +375,7 @@ TEST_CASE("What waits on a wheel return is up to its executor's default token",
   const at_start clock;
   asio::io_context io;
   wheel_with_futures wheel{io};
-  kestrel::basic_timer_service<asio::use_future_t<>> service{wheel};
+  kestrel::basic_timer_service service{wheel};
   auto timer = wheel.schedule(timer_task::one_shot(10ms));
   std::vector<timer_task> tasks;
   tasks.push_back(timer_task::one_shot(10ms));

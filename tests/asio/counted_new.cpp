@@ -35,6 +35,10 @@ void* counted(std::size_t size, std::size_t alignment) {
   if (p == nullptr)
     throw std::bad_alloc();
   ++live_blocks;
+  for (std::size_t largest = largest_block; size > largest;) {
+    if (largest_block.compare_exchange_weak(largest, size))
+      break;
+  }
   return p;
 }
 

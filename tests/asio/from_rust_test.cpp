@@ -305,6 +305,7 @@ TEST_CASE_METHOD(real_wheel, "24-30 and 33 Services", "[from_rust]") {
     });
   };
   receive();
+  CHECK_FALSE(service.try_receive());
   io.run();
   CHECK(received.size() >= 3);
   CHECK(received[0].id == in_slot);

@@ -22,13 +22,14 @@
 using namespace kestrel_tests;
 using kestrel::timer_id;
 using kestrel::timer_notification;
-using kestrel::timer_service;
 using kestrel::timer_task;
+
+using manual_service = kestrel::basic_timer_service<manual_clock>;
 
 namespace {
 
 struct one_service : one_wheel {
-  timer_service service{wheel, {.capacity = 4}};
+  manual_service service{wheel, {.capacity = 4}};
 };
 
 /// Of each new fixture's first `operation`, the n-th allocation fails, for every n there is.
@@ -167,6 +168,23 @@ TEST_CASE_METHOD(one_service, "A million timers of a service leave memory as it 
     round(10'000);
   CHECK(live_blocks <= before + 10);
   CHECK(told == 102 * 100);
+}
+
+TEST_CASE_METHOD(one_service, "However many timers a service has, one more costs the same",
+                 "[service][memory]") {
+  constexpr std::size_t timers = 100'000;
+  wheel.reserve(timers);
+  service.schedule_after(1h);
+  largest_block = 0;
+  for (std::size_t i = 1; i != timers; ++i)
+    service.schedule_after(1h);
+  CHECK(service.size() == timers);
+  CHECK(largest_block < 16'000);
+  const long before = allocations;
+  service.shutdown();
+  CHECK(service.size() == 0);
+  CHECK(wheel.empty());
+  CHECK(allocations == before);
 }
 
 TEST_CASE_METHOD(one_service, "A periodic timer that nobody receives of takes no more memory",

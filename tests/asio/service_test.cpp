@@ -3,6 +3,7 @@
 // timer_service: the consumer is told of every firing of the service's timers, and of nothing else,
 // however slow it is and whatever ends first.
 
+#include <kestrel/completion.hpp>
 #include <kestrel/timer_service.hpp>
 
 #include "error_of.hpp"
@@ -15,12 +16,19 @@
 #include <asio/error.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
+#if defined(ASIO_HAS_CO_AWAIT)
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/use_awaitable.hpp>
+#endif
 
 #include <catch.hpp>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -45,6 +53,8 @@ using kestrel::timer_notification;
 using kestrel::timer_service;
 using kestrel::timer_slot;
 using kestrel::timer_task;
+
+using manual_service = kestrel::basic_timer_service<manual_clock>;
 
 namespace {
 
@@ -88,7 +98,7 @@ struct receipts : std::vector<receipt> {
 /// Receives one thing after the other, until it is an error.
 class reader {
 public:
-  explicit reader(timer_service& service) : service_{service} { read(); }
+  explicit reader(manual_service& service) : service_{service} { read(); }
   reader(const reader&) = delete;
   reader& operator=(const reader&) = delete;
 
@@ -103,11 +113,11 @@ private:
     });
   }
 
-  timer_service& service_;
+  manual_service& service_;
 };
 
 /// A reader that comes late: all there is to receive at once.
-receipts receive(timer_service& service, asio::io_context& io, std::size_t n) {
+receipts receive(manual_service& service, asio::io_context& io, std::size_t n) {
   const auto told = std::make_shared<receipts>(); // there may be less to tell
   for (std::size_t i = 0; i != n; ++i)
     service.async_receive([told](asio::error_code ec, timer_notification what) {
@@ -118,7 +128,7 @@ receipts receive(timer_service& service, asio::io_context& io, std::size_t n) {
 }
 
 struct one_service : one_wheel {
-  timer_service service{wheel, {.capacity = 4}};
+  manual_service service{wheel, {.capacity = 4}};
 
   std::vector<timer_id> one_shots(std::size_t n, manual_clock::duration delay = 10ms) {
     std::vector<timer_id> ids(n);
@@ -148,6 +158,57 @@ TEST_CASE_METHOD(one_service, "A timer may be scheduled for a point in time", "[
   stall(io, 10ms);
   CHECK_FALSE(wheel.expiry(soon));
   CHECK(service.cancel(late));
+}
+
+template <class Service, class TimePoint>
+concept schedules_at = requires(Service& service, TimePoint time) {
+  service.schedule_at(time);
+};
+
+static_assert(schedules_at<timer_service, std::chrono::steady_clock::time_point>);
+static_assert(schedules_at<manual_service, manual_clock::time_point>);
+static_assert(!schedules_at<timer_service, std::chrono::system_clock::time_point>);
+static_assert(!schedules_at<timer_service, manual_clock::time_point>);
+
+TEST_CASE_METHOD(one_wheel, "A service has the clock of its wheel", "[service]") {
+  kestrel::basic_timer_service service{wheel, {.capacity = 4}};
+  const auto now = manual_clock::now();
+  const timer_id id = service.schedule_at(now + 1s);
+  CHECK(service.expiry(id) == now + 1s);
+
+  kestrel::single_threaded_timer_wheel steady_wheel{io};
+  timer_service steady{steady_wheel, {.capacity = 4}};
+  const timer_id other = steady.schedule_at(std::chrono::steady_clock::now() + 1h);
+  CHECK(*steady.expiry(other) < std::chrono::steady_clock::now() + 2h);
+  steady_wheel.shutdown();
+}
+
+TEST_CASE_METHOD(one_wheel, "A service on another clock than its wheel's refuses points in time",
+                 "[service]") {
+  timer_service service{wheel};
+  const timer_id id = service.schedule_after(10ms);
+  CHECK(error_of([&] { service.schedule_at(std::chrono::steady_clock::now()); }) ==
+        errc::other_clock);
+  CHECK(error_of([&] { (void)service.expiry(id); }) == errc::other_clock);
+  CHECK(service.size() == 1);
+  CHECK(service.postpone(id, 20ms));
+  int told = 0;
+  service.async_receive([&](asio::error_code, timer_notification n) { told += n.id == id; });
+  stall(io, 20ms);
+  CHECK(told == 1);
+}
+
+TEST_CASE_METHOD(one_service, "A service knows the deadlines of its own pending timers",
+                 "[service][postpone]") {
+  const auto now = manual_clock::now();
+  const timer_id id = service.schedule_after(25ms);
+  CHECK(service.expiry(id) == now + 25ms);
+  CHECK(service.postpone(id, 40ms));
+  CHECK(service.expiry(id) == now + 40ms);
+  CHECK_FALSE(service.expiry(wheel.schedule_after(1s, [] {})));
+  CHECK_FALSE(service.expiry(timer_id()));
+  stall(io, 50ms);
+  CHECK_FALSE(service.expiry(id));
 }
 
 TEST_CASE_METHOD(one_service, "Each firing of a timer is told", "[service]") {
@@ -286,6 +347,50 @@ TEST_CASE_METHOD(one_service, "On an executor of its own too, the callback comes
   CHECK(service.size() == 0);
 }
 
+#if defined(ASIO_HAS_CO_AWAIT)
+TEST_CASE_METHOD(one_service, "The firing of a coroutine is told when it has first suspended",
+                 "[service][coroutines]") {
+  reader consumer(service);
+  int steps = 0;
+  const timer_id id = service.schedule_after(10ms, [&]() -> asio::awaitable<void> {
+    ++steps;
+    CHECK(consumer.told.empty());
+    co_await wheel.async_wait_after(1h, asio::use_awaitable);
+    ++steps;
+  });
+  stall(io, 10ms);
+  CHECK(steps == 1);
+  CHECK(consumer.told == receipts{once(id)});
+  stall(io, 2h);
+  CHECK(steps == 2);
+  CHECK(consumer.told.size() == 1);
+}
+
+TEST_CASE_METHOD(one_wheel,
+                 "Sessions that are not used are told to a coroutine, which logs them out",
+                 "[service][coroutines]") {
+  manual_service sessions{wheel, {.capacity = 1000}};
+  const timer_id used = sessions.schedule_after(30min);
+  const timer_id unused = sessions.schedule_after(30min);
+  std::vector<timer_id> logged_out;
+  asio::co_spawn(
+      io,
+      [&]() -> asio::awaitable<void> {
+        for (;;) {
+          auto expired = co_await sessions.async_receive(asio::use_awaitable);
+          logged_out.push_back(expired.id);
+        }
+      },
+      asio::detached);
+  stall(io, 20min);
+  CHECK(sessions.postpone(used, 30min));
+  stall(io, 20min);
+  CHECK(logged_out == std::vector{unused});
+  stall(io, 20min);
+  CHECK(logged_out == std::vector{unused, used});
+}
+#endif
+
 TEST_CASE_METHOD(one_service, "A callback that throws has fired", "[service][exceptions]") {
   const timer_id id = service.schedule_after(10ms, [] { throw std::runtime_error("its own"); });
   reader consumer(service);
@@ -343,6 +448,45 @@ TEST_CASE_METHOD(one_service, "Receivers that wait are served in turn", "[servic
         std::vector<std::pair<int, timer_id>>{{0, ids[0]}, {1, ids[1]}, {2, ids[2]}, {3, ids[3]}});
 }
 
+TEST_CASE_METHOD(one_service, "What waits can be received without waiting", "[service]") {
+  CHECK_FALSE(service.try_receive());
+  const std::vector<timer_id> ids = one_shots(6);
+  const timer_id often = service.schedule_every(10ms, 10ms);
+  CHECK_FALSE(service.try_receive());
+  pass(io, 20ms);
+  receipts told;
+  while (const std::optional<timer_notification> n = service.try_receive())
+    told.push_back({{}, *n});
+  receipts expected;
+  for (const timer_id id : ids)
+    expected.push_back(once(id));
+  expected.insert(expected.begin() + 6, periods(often, 1)); // the channel is not full any more
+  expected.push_back(periods(often, 1));
+  CHECK(told == expected);
+}
+
+TEST_CASE_METHOD(one_service, "Who does not wait takes nothing from those who do", "[service]") {
+  receipts told;
+  service.async_receive(told.note());
+  const std::vector<timer_id> ids = one_shots(3);
+  stall(io, 10ms);
+  CHECK(told == receipts{once(ids[0])});
+  CHECK(service.try_receive() == timer_notification{ids[1], timer_kind::one_shot, 1});
+  CHECK(receive(service, io, 1) == receipts{once(ids[2])});
+  CHECK_FALSE(service.try_receive());
+}
+
+TEST_CASE_METHOD(one_service, "After the end of a service or its wheel, what was fired is received",
+                 "[service][shutdown][lifetimes]") {
+  const timer_id id = one_shots(1)[0];
+  stall(io, 10ms);
+  one_shots(1);
+  SECTION("of the service") { service.shutdown(); }
+  SECTION("of the wheel") { wheel.shutdown(); }
+  CHECK(service.try_receive() == timer_notification{id, timer_kind::one_shot, 1});
+  CHECK_FALSE(service.try_receive());
+}
+
 // ---- Timers that do not fire
 
 TEST_CASE_METHOD(one_service, "Cancelled timers are not told of", "[service][cancel]") {
@@ -358,6 +502,9 @@ TEST_CASE_METHOD(one_service, "Cancelled timers are not told of", "[service][can
   SECTION("several at once") {
     CHECK(service.cancel(std::vector{ids[1], ids[4], ids[1], periodic, timer_id()}) == 3);
     CHECK(service.cancel(std::vector<timer_id>{}) == 0);
+  }
+  SECTION("several that are named on the spot") {
+    CHECK(service.cancel({ids[1], ids[4], periodic}) == 3);
   }
   SECTION("through the wheel") {
     CHECK(wheel.cancel(ids[1]));
@@ -403,7 +550,7 @@ TEST_CASE_METHOD(one_service,
 
 TEST_CASE_METHOD(one_service, "A service cancels and postpones its own timers only",
                  "[service][cancel][postpone]") {
-  timer_service other(wheel);
+  manual_service other(wheel);
   const timer_id own = service.schedule_after(1s);
   const timer_id of_other = other.schedule_after(1s);
   const timer_id of_wheel = wheel.schedule_after(1s, [] {});
@@ -427,6 +574,36 @@ TEST_CASE_METHOD(one_service, "A service cancels and postpones its own timers on
   CHECK(wheel.size() == 2);
   CHECK(other.size() == 1);
   CHECK(service.size() == 0);
+}
+
+TEST_CASE_METHOD(one_service,
+                 "A timer that is scheduled in a callback is not mistaken for that one",
+                 "[service][cancel]") {
+  reader consumer(service);
+  const bool periodic = GENERATE(false, true);
+  timer_id first, second;
+  const auto schedule_second = [&] {
+    if (periodic)
+      CHECK(service.cancel(first)); // its slot is free
+    second = service.schedule_after(10ms);
+    CHECK(second.index() == first.index());
+    CHECK_FALSE(service.cancel(first));
+    CHECK_FALSE(service.postpone(first, 1s));
+    CHECK(service.size() == 2);
+  };
+  first = periodic ? service.schedule_every(10ms, 10ms, schedule_second)
+                   : service.schedule_after(10ms, schedule_second);
+  stall(io, 10ms);
+  CHECK(service.size() == 1);
+  CHECK(service.postpone(second, 30ms));
+  SECTION("when it fires") {
+    stall(io, 30ms);
+    CHECK(consumer.told == receipts{{{}, {first, consumer.told[0].what.kind, 1}}, once(second)});
+  }
+  SECTION("when it is cancelled") { CHECK(service.cancel(second)); }
+  SECTION("when the service is shut down") { service.shutdown(); }
+  CHECK(service.size() == 0);
+  CHECK(wheel.empty());
 }
 
 // ---- Postponing
@@ -537,6 +714,86 @@ TEST_CASE_METHOD(one_service, "A batch is told of like its timers one by one", "
   CHECK(service.size() == 1);
 }
 
+TEST_CASE_METHOD(one_service, "What is scheduled in two steps may be named by a handle or an id",
+                 "[service][handles]") {
+  const auto h = service.schedule(service.allocate(), timer_task::one_shot(1s));
+  const timer_id id = service.schedule(service.allocate(), timer_task::one_shot(1s));
+  const timer_id by_task = service.schedule(timer_task::one_shot(1s));
+  CHECK(h.expiry() == service.expiry(h.id()));
+  CHECK(h != service.schedule(timer_task::one_shot(1s)));
+  CHECK(h == h.id());
+  CHECK(h.postpone(2s));
+  CHECK(service.postpone(h, 3s));
+  CHECK(h.cancel());
+  CHECK_FALSE(service.cancel(h));
+  CHECK(service.cancel(id));
+  CHECK(service.cancel(by_task));
+  CHECK(service.size() == 1);
+}
+
+TEST_CASE_METHOD(one_service, "A batch of a service is one of the wheel's", "[service][batch]") {
+  const auto tasks = [] {
+    std::vector<timer_task> t;
+    for (int i = 0; i != 3; ++i)
+      t.push_back(timer_task::one_shot(1s));
+    return t;
+  };
+  const auto batch = service.schedule(tasks());
+  const kestrel::basic_batch_handle<manual_clock> in_slots =
+      service.schedule(service.allocate(3), tasks());
+  const std::vector<timer_id>& ids = service.schedule(tasks());
+  std::vector<timer_id> more;
+  more = service.schedule(tasks());
+  for (const timer_id id : service.schedule(tasks()))
+    more.push_back(id);
+  CHECK(more.size() == 6);
+  CHECK(batch.ids().size() == 3);
+  CHECK(batch[1].id() == batch.ids()[1]);
+  more.push_back(batch[2]);
+  CHECK(batch.postpone_all(2s) == 3);
+  CHECK(batch[0].cancel());
+  CHECK(batch.cancel_all() == 2);
+  CHECK(in_slots.size() == 3);
+  CHECK(service.cancel(in_slots) == 3);
+  CHECK(service.cancel(ids) == 3);
+  CHECK(service.cancel(more) == 6);
+  CHECK(wheel.empty());
+  CHECK(service.size() == 0);
+}
+
+TEST_CASE_METHOD(one_service, "The consumer is told as well of what a handle is told",
+                 "[service][handles]") {
+  reader consumer(service);
+  const auto once_only = service.schedule(timer_task::one_shot(20ms));
+  const auto periodic = service.schedule(service.allocate(), timer_task::periodic(10ms, 20ms));
+  const auto cancelled = service.schedule(timer_task::one_shot(20ms));
+  std::vector<std::pair<int, kestrel::completion>> told;
+  const auto note = [&](int who) {
+    return [&told, who](asio::error_code ec, kestrel::completion c) {
+      CHECK_FALSE(ec);
+      told.emplace_back(who, c);
+    };
+  };
+  once_only.async_wait(note(1));
+  cancelled.async_wait(note(3));
+  CHECK(service.cancel(cancelled));
+  pass(io, 30ms);
+  periodic.async_wait(note(2)); // all there was, at once
+  service.shutdown();
+  settle(io);
+  periodic.async_wait(note(2));
+  settle(io);
+  using kestrel::completion;
+  REQUIRE(told.size() == 4);
+  CHECK(told[0] == std::pair<int, completion>(3, completion::cancelled));
+  CHECK(told[1] == std::pair<int, completion>(1, completion::fired));
+  CHECK(told[2] == std::pair<int, completion>(2, completion::fired));
+  CHECK(told[2].second.count() == 2);
+  CHECK(told[3] == std::pair<int, completion>(2, completion::cancelled));
+  CHECK(consumer.told == receipts{periods(periodic.id(), 1), once(once_only.id()),
+                                  periods(periodic.id(), 1), receive_aborted});
+}
+
 TEST_CASE_METHOD(one_service, "An empty batch is none", "[service][batch]") {
   CHECK(service.schedule(std::vector<timer_task>()).empty());
   CHECK(service.schedule(std::vector<timer_slot>(), std::vector<timer_task>()).empty());
@@ -632,12 +889,12 @@ TEST_CASE_METHOD(one_service, "A wheel that was shut down takes no timers from i
   CHECK(error_of([&] { (void)service.allocate(); }) == errc::shut_down);
   CHECK(service.size() == 0);
   CHECK(wheel.empty());
-  CHECK(error_of([&] { timer_service late(wheel); }) == errc::shut_down);
+  CHECK(error_of([&] { manual_service late(wheel); }) == errc::shut_down);
 }
 
 TEST_CASE_METHOD(one_wheel, "A service needs a capacity", "[service][config]") {
   try {
-    timer_service service(wheel, {.capacity = 0});
+    manual_service service(wheel, {.capacity = 0});
     FAIL("was accepted");
   } catch (const std::system_error& e) {
     CHECK(e.code() == errc::invalid_capacity);
@@ -649,8 +906,8 @@ TEST_CASE_METHOD(one_wheel, "A service needs a capacity", "[service][config]") {
 
 TEST_CASE_METHOD(one_wheel, "Two services on one wheel do not hear of each other's timers",
                  "[service]") {
-  auto a = std::make_unique<timer_service>(wheel);
-  timer_service b(wheel, {.capacity = 1});
+  auto a = std::make_unique<manual_service>(wheel);
+  manual_service b(wheel, {.capacity = 1});
   reader of_a(*a), of_b(b);
   const timer_id in_a = a->schedule_every(10ms, 10ms);
   const timer_id in_b = b.schedule_every(10ms, 10ms);
@@ -722,7 +979,7 @@ TEST_CASE("Cancelling a receiver after its service ended does no harm",
   receipts told;
   {
     manual_wheel wheel{io};
-    timer_service service(wheel);
+    manual_service service(wheel);
     service.async_receive(asio::bind_cancellation_slot(stop.slot(), told.note()));
   }
   stop.emit(asio::cancellation_type::all);
@@ -749,7 +1006,7 @@ TEST_CASE("A receiver whose executor is destroyed with it in the queue is destro
   const at_start clock;
   asio::io_context io;
   manual_wheel wheel{io};
-  timer_service service(wheel);
+  manual_service service(wheel);
   const auto alive = std::make_shared<int>();
   auto other = std::make_unique<asio::io_context>();
   service.async_receive(
@@ -862,7 +1119,7 @@ TEST_CASE("A service may be destroyed in its own callback, and in its receiver",
   const at_start clock;
   asio::io_context io;
   manual_wheel wheel{io};
-  auto service = std::make_unique<timer_service>(wheel);
+  auto service = std::make_unique<manual_service>(wheel);
   int ran = 0;
   receipts told;
   SECTION("a callback") {
@@ -894,7 +1151,7 @@ TEST_CASE("A service may be destroyed with firings that nobody received", "[serv
   manual_wheel wheel{io};
   const auto alive = std::make_shared<int>();
   {
-    timer_service service(wheel, {.capacity = 4});
+    manual_service service(wheel, {.capacity = 4});
     for (int i = 0; i != 100'000; ++i)
       service.schedule_after(10ms, [alive] {});
     service.schedule_every(10ms, 10ms, [alive] {});
@@ -909,7 +1166,7 @@ TEST_CASE("The wheel may be destroyed before its service", "[service][lifetimes]
   const at_start clock;
   asio::io_context io;
   auto wheel = std::make_unique<manual_wheel>(io);
-  timer_service service(*wheel, {.capacity = 4});
+  manual_service service(*wheel, {.capacity = 4});
   const auto alive = std::make_shared<int>();
   const timer_id fired = service.schedule_after(10ms, [alive] {});
   const timer_id pending = service.schedule_after(20ms, [alive] { FAIL("was destroyed"); });
@@ -949,7 +1206,7 @@ TEST_CASE("The execution context may be destroyed before the wheel and its servi
   const at_start clock;
   auto io = std::make_unique<asio::io_context>();
   manual_wheel wheel{*io};
-  timer_service service(wheel, {.capacity = 4});
+  manual_service service(wheel, {.capacity = 4});
   const auto alive = std::make_shared<int>();
   const timer_id fired = service.schedule_after(10ms, [alive] {});
   stall(*io, 10ms);
@@ -986,7 +1243,7 @@ TEST_CASE("When the wheel is gone, a receiver still runs on its context", "[serv
   const at_start clock;
   asio::io_context io;
   auto wheel = std::make_unique<manual_wheel>(io);
-  timer_service service(*wheel);
+  manual_service service(*wheel);
   wheel.reset();
   std::thread::id thread;
   std::atomic<bool> called{false};

@@ -40,9 +40,10 @@ using notice_op_ptr = wait_op_ptr<notice_op>;
 /// Is told everything, as it happens, for as long as the timer lives. Never under a lock.
 class notice_listener {
 public:
-  virtual void on_fired() noexcept = 0;
+  /// For the `last` time: then the timer is gone, too.
+  virtual void on_fired(bool last) noexcept = 0;
 
-  /// The timer has fired for the last time, was cancelled, or went with its wheel.
+  /// The timer was cancelled, or went with its wheel.
   virtual void on_gone() noexcept = 0;
 
 protected:
@@ -93,8 +94,8 @@ private:
 
   void tell_listener() noexcept {
     if (fired_)
-      listener_->on_fired();
-    if (gone_)
+      listener_->on_fired(gone_);
+    else if (gone_)
       listener_->on_gone();
   }
 
