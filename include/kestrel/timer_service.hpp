@@ -43,15 +43,30 @@ struct service_config {
   std::size_t capacity = 1000;
 };
 
-/// Timers whose firings go, one after the other, to whoever calls `async_receive`, after their
-/// callbacks, if they have any, have run. Cancelled timers are not told of.
+/// Timers whose firings go, one after the other, to whoever calls `async_receive`. Cancelled timers
+/// are not told of.
 ///
-/// A slow consumer holds nobody up and loses nothing: what waits is one small record per timer,
-/// made when the timer is scheduled, and a count in it. Several services may share a wheel; each
-/// knows its own timers only. Errors and callbacks as for basic_timer_wheel.
+/// A firing is told when its callback, if there is one, has run or thrown; that of a coroutine,
+/// when it has first suspended. A slow consumer holds nobody up and loses nothing: what waits is
+/// one small record per timer, made when the timer is scheduled, and a count in it. Several
+/// services may share a wheel; each knows its own timers only. Errors and callbacks as for
+/// basic_timer_wheel.
 ///
-/// Thread safety: distinct objects safe, shared objects safe, if the wheel is. Complexity: as the
-/// wheel's; receiving is O(1). Lifetime: it may outlive the wheel, and then receives nothing new.
+/// Thread safety: distinct objects safe, shared objects safe, if the wheel is.
+/// Complexity: as the wheel's, for scheduling, cancelling and postponing; each timer takes a few
+/// small records. Receiving is O(log n) in the receivers that wait, also to cut one short. The end
+/// of a service costs what cancelling its timers does.
+/// Lifetime: the destructor does what `shutdown` does, and what was not received is dropped. It may
+/// be destroyed in its own callbacks and receivers, and outlive its wheel and the wheel's execution
+/// context; then nothing new comes.
+///
+///     kestrel::timer_service sessions{wheel, {.capacity = 1000}};
+///     kestrel::timer_id session = sessions.schedule_after(30min);
+///     sessions.postpone(session, 30min); // it was used
+///     for (;;) {
+///       auto expired = co_await sessions.async_receive(asio::use_awaitable);
+///       log_out(expired.id);
+///     }
 ///
 /// `Clock` is the wheel's; so it is in `basic_timer_service service{wheel};`. A service on another
 /// clock than its wheel's refuses points in time (`errc::other_clock`), and its handles must not be
@@ -204,9 +219,15 @@ public:
   // ---- Notifications
 
   /// Yields the next firing: `void(error_code, timer_notification)`. Those that call at once are
-  /// served in turn. `operation_aborted` if it was cancelled through its slot, or if the service is
-  /// shut down or the wheel ends meanwhile; `errc::shut_down` if that was before and all is
-  /// received.
+  /// served in turn.
+  ///
+  /// Errors: `operation_aborted` if it was cancelled through its slot (of any type: then nothing
+  /// has been received), or if the service is shut down or destroyed, or the wheel ends, while it
+  /// waits; `errc::shut_down` if that was before and all is received. The handler is called exactly
+  /// once, on its associated executor, else the wheel's (once that context is gone, the system's),
+  /// and never inside this function, but through an immediate executor of its own. If the executor
+  /// is destroyed first, so is the handler. Where there is no memory left to post it, the program
+  /// ends.
   template <class CompletionToken = DefaultToken>
   auto async_receive(CompletionToken&& token = CompletionToken()) {
     return net::async_initiate<CompletionToken, void(net::error_code, timer_notification)>(
@@ -228,8 +249,9 @@ public:
   /// The next firing, if one waits to be received. Never waits, nor allocates.
   std::optional<timer_notification> try_receive() { return state_->try_receive(); }
 
-  /// Cancels the service's timers and closes it: scheduling throws `errc::shut_down`. What was
-  /// fired before can still be received. Never waits for anyone. Idempotent.
+  /// Cancels the service's timers and closes it: scheduling throws `errc::shut_down`, and those who
+  /// wait to receive end with `operation_aborted`. What was fired before can still be received; a
+  /// callback that is running finishes. Never waits for anyone. Idempotent.
   void shutdown() {
     state_->close();
     while (const timer_id id = state_->take_one())

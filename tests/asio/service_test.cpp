@@ -16,6 +16,12 @@
 #include <asio/error.hpp>
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
+#if defined(ASIO_HAS_CO_AWAIT)
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/use_awaitable.hpp>
+#endif
 
 #include <catch.hpp>
 
@@ -340,6 +346,50 @@ TEST_CASE_METHOD(one_service, "On an executor of its own too, the callback comes
   CHECK(consumer.told == receipts{once(id)});
   CHECK(service.size() == 0);
 }
+
+#if defined(ASIO_HAS_CO_AWAIT)
+TEST_CASE_METHOD(one_service, "The firing of a coroutine is told when it has first suspended",
+                 "[service][coroutines]") {
+  reader consumer(service);
+  int steps = 0;
+  const timer_id id = service.schedule_after(10ms, [&]() -> asio::awaitable<void> {
+    ++steps;
+    CHECK(consumer.told.empty());
+    co_await wheel.async_wait_after(1h, asio::use_awaitable);
+    ++steps;
+  });
+  stall(io, 10ms);
+  CHECK(steps == 1);
+  CHECK(consumer.told == receipts{once(id)});
+  stall(io, 2h);
+  CHECK(steps == 2);
+  CHECK(consumer.told.size() == 1);
+}
+
+TEST_CASE_METHOD(one_wheel,
+                 "Sessions that are not used are told to a coroutine, which logs them out",
+                 "[service][coroutines]") {
+  manual_service sessions{wheel, {.capacity = 1000}};
+  const timer_id used = sessions.schedule_after(30min);
+  const timer_id unused = sessions.schedule_after(30min);
+  std::vector<timer_id> logged_out;
+  asio::co_spawn(
+      io,
+      [&]() -> asio::awaitable<void> {
+        for (;;) {
+          auto expired = co_await sessions.async_receive(asio::use_awaitable);
+          logged_out.push_back(expired.id);
+        }
+      },
+      asio::detached);
+  stall(io, 20min);
+  CHECK(sessions.postpone(used, 30min));
+  stall(io, 20min);
+  CHECK(logged_out == std::vector{unused});
+  stall(io, 20min);
+  CHECK(logged_out == std::vector{unused, used});
+}
+#endif
 
 TEST_CASE_METHOD(one_service, "A callback that throws has fired", "[service][exceptions]") {
   const timer_id id = service.schedule_after(10ms, [] { throw std::runtime_error("its own"); });
