@@ -37,8 +37,8 @@ KESTREL_BEGIN_NAMESPACE
 /// be cancelled through their slots.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
-/// Complexity: O(1) amortised for each wait that begins or ends, but O(number of this timer's
-/// waits) for cancelling one of them through its slot. In steady state, nothing is allocated but
+/// Complexity: O(1) amortised for each wait that begins or ends, and O(log m) in the m waits that
+/// this timer has. In steady state, nothing is allocated but
 /// the memory of handlers that have an allocator or an executor of their own. Exceptions:
 /// `std::bad_alloc`, and `errc::too_many_timers`, from `async_wait`, which has no effect then.
 /// Lifetime: the destructor cancels all waits. A timer may be moved, set, or destroyed from within

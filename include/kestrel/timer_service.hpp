@@ -52,8 +52,8 @@ struct service_config {
 ///
 /// Thread safety: distinct objects safe, shared objects safe, if the wheel is.
 /// Complexity: as the wheel's, for scheduling, cancelling and postponing; each timer takes a few
-/// small records. Receiving, and cancelling a receiver, are O(1). The end of a service costs what
-/// cancelling its timers does.
+/// small records. Receiving is O(log n) in the receivers that wait, also to cut one short. The end
+/// of a service costs what cancelling its timers does.
 /// Lifetime: the destructor does what `shutdown` does, and what was not received is dropped. It may
 /// be destroyed in its own callbacks and receivers, and outlive its wheel and the wheel's execution
 /// context; then nothing new comes.
