@@ -37,6 +37,7 @@
 #include <optional>
 #include <ostream>
 #include <random>
+#include <ranges>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -651,6 +652,7 @@ TEST_CASE_METHOD(one_service, "Several timers are postponed at once, by a delay 
   std::vector<std::pair<timer_id, std::chrono::milliseconds>> moves{
       {ids[0], 40ms}, {ids[1], 20ms}, {ids[2], 30ms}, {timer_id(), 1ms}};
   CHECK(service.postpone(moves) == 2);
+  CHECK(service.postpone({{ids[0], 40ms}, {ids[1], 20ms}}) == 1);
   moves.clear();
   CHECK(service.postpone(moves) == 0);
   pass(io, 20ms);
@@ -695,6 +697,12 @@ TEST_CASE_METHOD(one_service, "A batch is told of like its timers one by one", "
   reader consumer(service);
   std::vector<timer_id> ids;
   SECTION("of tasks") { ids = service.schedule(tasks()); }
+  SECTION("of tasks that are made as it goes") {
+    std::vector<timer_task> made = tasks();
+    const auto make = [&](std::size_t i) { return std::move(made[i]); };
+    ids = service.schedule(std::views::iota(std::size_t{0}, made.size()) |
+                           std::views::transform(make));
+  }
   SECTION("of slots and tasks") {
     std::vector<timer_slot> slots = service.allocate(3);
     std::vector<timer_id> known;

@@ -29,8 +29,10 @@ public:
     const std::size_t number = index / page_size;
     if (number >= pages_.size())
       pages_.resize(number + 1);
-    if (pages_[number] == nullptr)
+    if (pages_[number] == nullptr) {
       pages_[number] = std::make_unique<page>();
+      ++made_;
+    }
     return (*this)[index];
   }
 
@@ -48,8 +50,23 @@ public:
     return &(*pages_[number])[index % page_size];
   }
 
+  template <class F>
+  void for_each(F&& f) const {
+    for (const std::unique_ptr<page>& p : pages_) {
+      if (p == nullptr)
+        continue;
+      for (const T& value : *p)
+        f(value);
+    }
+  }
+
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return pages_.capacity() * sizeof(pages_[0]) + made_ * sizeof(page);
+  }
+
 private:
-  std::vector<std::unique_ptr<page>> pages_;
+  std::vector<std::unique_ptr<page>> pages_; // null where none is needed
+  std::size_t made_ = 0;                     // how many are not
 };
 
 } // namespace detail

@@ -12,10 +12,10 @@
 #include <kestrel/detail/callback.hpp>
 #include <kestrel/detail/driver.hpp>
 #include <kestrel/detail/handler_memory.hpp>
+#include <kestrel/detail/index_table.hpp>
 #include <kestrel/detail/pending_timer.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/watch.hpp>
-#include <kestrel/detail/watch_table.hpp>
 #include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/missed_periods.hpp>
 #include <kestrel/timer_id.hpp>
@@ -54,6 +54,7 @@ protected:
              timer_dispatcher>;
   using work_type = std::decay_t<decltype(net::prefer(std::declval<const Executor&>(),
                                                       net::execution::outstanding_work.tracked))>;
+  using watch_table = index_table<std::shared_ptr<watch>>;
 
   /// What is destroyed, or told, after the lock is released.
   struct leftovers {
@@ -79,7 +80,7 @@ protected:
   }
 
   std::shared_ptr<watch> take_watch(timer_id id) noexcept {
-    return std::exchange(watches_[id], nullptr);
+    return std::exchange(watches_[id.index()], nullptr);
   }
 
   // ---- Waking, under the lock. One handler at most is on its way: the driver's, which will look
@@ -125,7 +126,7 @@ protected:
   std::optional<driver_type> driver_; // empty once the wheel or the context is gone
   std::optional<work_type> work_;     // while timers are on their way to executors of their own
   wheel_type wheel_;
-  watch_table watches_;
+  watch_table watches_; // by the index of the timer's id
 
 private:
   static constexpr std::uint64_t at_once = 0;
@@ -389,7 +390,7 @@ private:
   /// The timer stays pending, with its next deadline, while its callback runs; it is filed again
   /// afterwards, and so never overlaps itself.
   void fire_period(timer_id id, pending_timer& t, lock_type& lock) {
-    const firing_notice notice(*this, t.watched ? watches_[id] : nullptr, false);
+    const firing_notice notice(*this, t.watched ? watches_[id.index()] : nullptr, false);
     const std::uint64_t missed = begin_next_period(id, t);
     callback action(std::move(t.action));
     lock.unlock();

@@ -14,7 +14,6 @@
 #include <kestrel/detail/timer_dispatcher.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/watch.hpp>
-#include <kestrel/detail/watch_table.hpp>
 #include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/timer_wheel_stats.hpp>
 #include <kestrel/wheel.hpp>
@@ -49,6 +48,7 @@ class timer_engine final : public timer_dispatcher<Executor, Traits> {
   using typename base::guard_type;
   using typename base::leftovers;
   using typename base::lock_type;
+  using typename base::watch_table;
   using typename base::wheel_type;
 
   using base::arm;
@@ -136,14 +136,14 @@ public:
     const bool watched = !watches.empty();
     if (watched) {
       for (const timer_id slot : slots)
-        watches_.make_room_for(slot);
+        watches_.make(slot.index());
     }
     if (armed_ == never && !specs.empty())
       arm(earliest(time, specs));
     for (std::size_t i = 0; i != specs.size(); ++i) { // nothing throws any more
       timer_spec& s = *specs[i];
       if (watched)
-        watches_[slots[i]] = watches[i];
+        watches_[slots[i].index()] = watches[i];
       wheel_.insert_at(slots[i], deadline_after(time, s.delay, s.interval != 0),
                        pending_timer(s.interval, s.policy, watched, std::move(s.action)));
     }
@@ -272,8 +272,7 @@ public:
     const pending_timer* t = wheel_.get(id);
     if (t == nullptr)
       return nullptr;
-    watches_.make_room_for(id);
-    std::shared_ptr<watch>& w = watches_[id];
+    std::shared_ptr<watch>& w = watches_.make(id.index());
     if (!t->watched) {
       w = std::make_shared<watch>();
       wheel_.update(id, [](pending_timer& p) { p.watched = true; });
@@ -319,7 +318,10 @@ public:
     const watch_table watches(std::exchange(watches_, {}));
     const std::vector<std::weak_ptr<notice_listener>> followers(std::exchange(followers_, {}));
     lock.unlock(); // the callbacks are destroyed with `pending`, outside the lock
-    watches.for_each([this](watch& w) { under_lock([&] { return w.abort(); }); });
+    watches.for_each([this](const std::shared_ptr<watch>& w) {
+      if (w != nullptr)
+        under_lock([&] { return w->abort(); });
+    });
     for (const std::weak_ptr<notice_listener>& f : followers) {
       if (const std::shared_ptr<notice_listener> listener = f.lock())
         listener->on_gone();
