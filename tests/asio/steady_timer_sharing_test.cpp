@@ -17,6 +17,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -135,6 +136,51 @@ TEST_CASE_METHOD(one_context, "A wait of a context that ended with it queued is 
   }
   CHECK(token.use_count() == 1);
   CHECK(timer.cancel() == 0);
+}
+
+// Sanitizers see whether anything of the context is used that has gone.
+TEST_CASE("A handler that the end of its context destroys may make timers there",
+          "[steady_timer][lifetime]") {
+  struct maker {
+    asio::io_context& io;
+    bool& called;
+    int& made;
+    ~maker() {
+      kestrel_timer timer(io, 1ms);
+      timer.async_wait([&called = called](asio::error_code) { called = true; });
+      timer.cancel();
+      timer.async_wait([&called = called](asio::error_code) { called = true; });
+      ++made;
+    }
+  };
+  const bool has_wheel = GENERATE(false, true);
+  bool called = false;
+  int made = 0;
+  {
+    asio::io_context io;
+    std::optional<manual_wheel> wheel;
+    if (has_wheel)
+      wheel.emplace(io);
+    asio::post(io, [m = std::shared_ptr<maker>(new maker{io, called, made})] {});
+  }
+  CHECK(made == 1);
+  CHECK_FALSE(called);
+}
+
+TEST_CASE_METHOD(one_context, "Handlers may be aligned as they like", "[steady_timer]") {
+  struct alignas(64) aligned {
+    int& well;
+    void operator()(asio::error_code) const {
+      well += reinterpret_cast<std::uintptr_t>(this) % alignof(aligned) == 0 ? 1 : 0;
+    }
+  };
+  int well = 0;
+  std::vector<kestrel_timer> timers;
+  for (int i = 0; i != 10; ++i)
+    timers.emplace_back(io, i * 1ms).async_wait(aligned{well});
+  timers[9].cancel();
+  pass(io, 10ms, 1ms);
+  CHECK(well == 10);
 }
 
 // ---- Executors

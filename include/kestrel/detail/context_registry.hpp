@@ -48,13 +48,20 @@ public:
   explicit context_registry(net::execution_context& context)
       : net::execution_context::service(context) {}
 
-  void join(const std::shared_ptr<registered>& member) {
+  /// One that was made while its context was ending has not been told of that.
+  ~context_registry() override { shutdown(); }
+
+  /// False if the context is ending: then nothing of it may be used.
+  [[nodiscard]] bool join(const std::shared_ptr<registered>& member) {
     const std::lock_guard lock(mutex_);
+    if (ended_)
+      return false;
     member->self_ = member;
     member->next_ = first_;
     if (first_ != nullptr)
       first_->previous_ = member.get();
     first_ = member.get();
+    return true;
   }
 
   /// The last thing of the context that a member may touch, in its destructor.
@@ -82,6 +89,10 @@ public:
 
 private:
   void shutdown() override {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
     while (const std::shared_ptr<registered> member = take_first())
       member->on_context_shutdown();
   }
@@ -113,6 +124,7 @@ private:
   std::condition_variable left_;
   context_time time_;
   registered* first_ = nullptr;
+  bool ended_ = false;
 };
 
 } // namespace detail

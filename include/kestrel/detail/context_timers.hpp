@@ -42,7 +42,7 @@ public:
   [[nodiscard]] const wheel_clock<Clock>& time() const noexcept { return engine_->time(); }
 
   /// For handlers that run on the context.
-  [[nodiscard]] handler_memory& memory() noexcept { return memory_; }
+  [[nodiscard]] handler_memory& memory() noexcept { return *memory_; }
 
   // ---- Queues, one for each timer that was waited for. They are used again, and never freed.
 
@@ -246,7 +246,7 @@ private:
       withdraw_idle(*idle_);
   }
 
-  handler_memory memory_;
+  handler_memory::owned memory_{new handler_memory}; // handlers may outlive this
   std::mutex mutex_;
   std::shared_ptr<engine> engine_;
   std::size_t waiting_ = 0; // timers that somebody waits for
@@ -265,7 +265,10 @@ public:
   explicit context_timers(net::execution_context& context)
       : net::execution_context::service(context),
         waits_(std::make_shared<timer_waits<Clock>>(
-            net::use_service<context_wheel<Clock>>(context).get())) {}
+            net::use_service<context_wheel<Clock>>(context).get())) {
+    if (net::use_service<context_wheel<Clock>>(context).get()->is_shut_down())
+      waits_->shutdown(); // the context is ending
+  }
 
   [[nodiscard]] const std::shared_ptr<timer_waits<Clock>>& waits() const noexcept { return waits_; }
 

@@ -39,12 +39,13 @@ public:
   void* allocate(std::size_t size) {
     if (size > block_size)
       return ::operator new(size);
-    {
+    void* block = take_free();
+    if (block == nullptr) {
+      block = ::operator new(block_size);
       const std::lock_guard lock(mutex_);
-      if (free_ != nullptr)
-        return std::exchange(free_, free_->next);
+      ++in_use_;
     }
-    return ::operator new(block_size);
+    return block;
   }
 
   void deallocate(void* p, std::size_t size) noexcept {
@@ -52,13 +53,42 @@ public:
       ::operator delete(p);
       return;
     }
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     free_ = ::new (p) free_block{free_};
+    --in_use_;
+    end_if_retired(lock);
   }
 
+  /// For an owner who may go while blocks are in use: the memory goes with the last of them.
+  struct retire {
+    void operator()(block_memory* memory) const noexcept {
+      std::unique_lock lock(memory->mutex_);
+      memory->retired_ = true;
+      memory->end_if_retired(lock);
+    }
+  };
+  using owned = std::unique_ptr<block_memory, retire>;
+
 private:
+  void* take_free() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (free_ == nullptr)
+      return nullptr;
+    ++in_use_;
+    return std::exchange(free_, free_->next);
+  }
+
+  void end_if_retired(std::unique_lock<std::mutex>& lock) noexcept {
+    if (!retired_ || in_use_ != 0)
+      return;
+    lock.unlock();
+    delete this;
+  }
+
   std::mutex mutex_;
   free_block* free_ = nullptr;
+  std::size_t in_use_ = 0; // blocks
+  bool retired_ = false;
 };
 
 using handler_memory = block_memory<256>;
@@ -75,8 +105,19 @@ public:
   template <class U>
   handler_allocator(const handler_allocator<U>& other) noexcept : memory_{other.memory_} {}
 
-  T* allocate(std::size_t n) { return static_cast<T*>(memory_->allocate(n * sizeof(T))); }
-  void deallocate(T* p, std::size_t n) noexcept { memory_->deallocate(p, n * sizeof(T)); }
+  T* allocate(std::size_t n) {
+    if constexpr (alignof(T) > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+      return std::allocator<T>().allocate(n);
+    else
+      return static_cast<T*>(memory_->allocate(n * sizeof(T)));
+  }
+
+  void deallocate(T* p, std::size_t n) noexcept {
+    if constexpr (alignof(T) > __STDCPP_DEFAULT_NEW_ALIGNMENT__)
+      std::allocator<T>().deallocate(p, n);
+    else
+      memory_->deallocate(p, n * sizeof(T));
+  }
 
   friend bool operator==(const handler_allocator& a, const handler_allocator& b) noexcept {
     return a.memory_ == b.memory_;

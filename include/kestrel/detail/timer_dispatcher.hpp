@@ -49,9 +49,8 @@ protected:
   using guard_type = std::lock_guard<typename Traits::mutex>;
   using lock_type = std::unique_lock<typename Traits::mutex>;
   using wheel_type = wheel<pending_timer, geometry_type>;
-  using driver_type =
-      driver<net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>,
-             timer_dispatcher>;
+  using timer_type = net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>;
+  using driver_type = driver<timer_type, timer_dispatcher>;
   using work_type = std::decay_t<decltype(net::prefer(std::declval<const Executor&>(),
                                                       net::execution::outstanding_work.tracked))>;
   using watch_table = index_table<std::shared_ptr<watch>>;

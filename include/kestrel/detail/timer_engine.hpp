@@ -71,12 +71,22 @@ public:
 
   static std::shared_ptr<timer_engine> create(const Executor& executor,
                                               const geometry_type& geometry) {
+    // A context destroys its services in the reverse order of their making: Asio's timers come
+    // before the registry, which may still need them then.
+    const typename base::timer_type first(executor);
     auto& registry =
         net::use_service<context_registry>(net::query(executor, net::execution::context));
     auto engine = std::make_shared<timer_engine>(executor, geometry, registry.time());
-    registry.join(engine);
-    engine->registry_ = &registry;
+    if (registry.join(engine))
+      engine->registry_ = &registry;
+    else
+      engine->on_context_shutdown();
     return engine;
+  }
+
+  [[nodiscard]] bool is_shut_down() const {
+    const guard_type guard(mutex_);
+    return shut_down_;
   }
 
   /// The execution context is still there.

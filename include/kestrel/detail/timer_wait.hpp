@@ -24,6 +24,10 @@ struct wait_queue;
 
 using io_executor = net::io_context::executor_type;
 
+/// The same, counting as work.
+using io_work = std::decay_t<decltype(net::prefer(std::declval<const io_executor&>(),
+                                                  net::execution::outstanding_work.tracked))>;
+
 /// A wait. Whoever holds it owns it, until it is sent.
 class timer_wait : public wait_op<> {
 public:
@@ -79,10 +83,7 @@ bool is_here(const net::io_context::basic_executor_type<Allocator, Bits>& execut
 }
 
 inline bool is_here(const net::any_io_executor& executor) noexcept {
-  using tracked =
-      std::decay_t<decltype(net::prefer(std::declval<const net::io_context::executor_type&>(),
-                                        net::execution::outstanding_work.tracked))>;
-  if (const auto* const io = target_of<tracked>(executor))
+  if (const auto* const io = target_of<io_work>(executor))
     return is_here(*io);
   return target_of<net::system_executor>(executor) != nullptr;
 }
@@ -145,8 +146,8 @@ public:
 };
 
 // ---- Most handlers run on the io_context of their timer. Its executor as it is costs less than
-// inside an any_io_executor, and need not count as work, since the wheel does, on the same context.
-// All handlers of that are gone before its timers are, so these may lend them their memory.
+// inside an any_io_executor. All handlers of that are gone before its timers are, so these may lend
+// them their memory.
 
 template <class Executor>
 inline constexpr bool may_be_of_io_context =
@@ -167,7 +168,9 @@ timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, handler_mem
     const io_executor* const io = of_io_context(own);
     if (io != nullptr &&
         &net::query(*io, net::execution::context) == &net::query(executor, net::execution::context))
-      return timer_wait_of<Handler, io_executor, lent>::make(std::move(handler), *io, lent(memory));
+      return timer_wait_of<Handler, io_work, lent>::make(
+          std::move(handler), net::prefer(*io, net::execution::outstanding_work.tracked),
+          lent(memory));
   }
   const auto work = work_of(handler, executor);
   using own_memory = std::allocator<void>;
