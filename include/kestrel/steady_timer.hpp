@@ -103,17 +103,19 @@ public:
     expiry_ = after(delay);
   }
 
-  /// Takes the waits along. `other` has none then, and may be used again.
+  /// Takes the waits along. `other` is then as one that was made from its executor alone.
   basic_wheel_timer(basic_wheel_timer&& other) noexcept
       : waits_(other.waits_),
         queue_{std::exchange(other.queue_, nullptr)},
-        expiry_{other.expiry_},
+        expiry_{std::exchange(other.expiry_, time_point{})},
         executor_(other.executor_) {}
 
   template <class Executor1>
   requires std::is_convertible_v<Executor1, Executor>
   basic_wheel_timer(basic_wheel_timer<Clock, Executor1>&& other)
-      : waits_(other.waits_), expiry_{other.expiry_}, executor_(other.executor_) {
+      : waits_(other.waits_),
+        expiry_{std::exchange(other.expiry_, time_point{})},
+        executor_(other.executor_) {
     queue_ = std::exchange(other.queue_, nullptr);
   }
 
@@ -123,7 +125,7 @@ public:
       release();
       waits_ = other.waits_;
       queue_ = std::exchange(other.queue_, nullptr);
-      expiry_ = other.expiry_;
+      expiry_ = std::exchange(other.expiry_, time_point{});
       std::destroy_at(&executor_); // executors need not be assignable
       std::construct_at(&executor_, other.executor_);
     }

@@ -466,6 +466,22 @@ TEST_CASE_METHOD(fixture, "A timeout during the initiation comes after it", "[ca
   }
 }
 
+TEST_CASE_METHOD(fixture, "A cancellation during the initiation comes after it, as it was emitted",
+                 "[cancel_after]") {
+  asio::cancellation_signal signal;
+  const bool times_out = GENERATE(false, true);
+  operation.while_initiating = [&] {
+    if (times_out)
+      time.advance(1h);
+    signal.emit(cancellation_type::partial);
+    CHECK(operation.cancellations.empty());
+  };
+  operation.async_run(cancel_after(5s, asio::bind_cancellation_slot(signal.slot(), note())));
+  time.run_until_idle();
+  CHECK(operation.cancellations == types{cancellation_type::partial});
+  CHECK(results == codes{aborted});
+}
+
 // ---- Associators
 
 namespace {
@@ -923,6 +939,33 @@ TEST_CASE_METHOD(fixture, "What an initiation throws leaves it, and there is no 
   time.advance(1h);
   CHECK(results.empty());
   CHECK(operation.cancellations.empty());
+}
+
+TEST_CASE_METHOD(fixture, "A handler that throws as it is moved leaves no timer",
+                 "[cancel_after][exceptions]") {
+  struct throws_as_it_moves {
+    explicit throws_as_it_moves(int& n) : moves_left{n} {}
+    throws_as_it_moves(throws_as_it_moves&& other) : moves_left{other.moves_left} {
+      if (moves_left-- == 0)
+        throw std::runtime_error("move");
+    }
+    void operator()(asio::error_code) const {}
+    int& moves_left;
+  };
+  kestrel::timer_wheel wheel{io};
+  for (int moves = 0;; ++moves) {
+    int moves_left = 1000;
+    auto token = cancel_after(wheel, 5s, throws_as_it_moves(moves_left));
+    moves_left = moves;
+    try {
+      never.async_wait(std::move(token));
+      CHECK(moves > 2);
+      break;
+    } catch (const std::runtime_error&) {
+      CHECK(wheel.empty());
+    }
+  }
+  CHECK(wheel.size() == 1);
 }
 
 TEST_CASE_METHOD(fixture, "A wheel that has ended gives no timeouts",

@@ -363,6 +363,20 @@ CONFORMANCE("A moved timer takes its waits along") {
   source->async_wait(this->seen.note(1));
   TestType timer(std::move(*source));
   CHECK(source->cancel() == 0);
+  CHECK(source->expiry() == typename TestType::time_point());
+  SECTION("and its source is due at once, as a new one") {
+    source->async_wait(this->seen.note(2));
+    settle(this->io);
+    CHECK(this->seen == outcomes{2});
+    TestType other(this->io, 1h);
+    timer = std::move(other);
+    CHECK(other.expiry() == typename TestType::time_point());
+    timer_on<TestType, io_executor> typed(this->io, 1h);
+    TestType converted(std::move(typed));
+    CHECK(typed.expiry() == typename TestType::time_point());
+    settle(this->io);
+    CHECK(this->seen == outcomes{2, -1});
+  }
   SECTION("and its source may be used again") {
     source->expires_after(2ms);
     source->async_wait(this->seen.note(2));
@@ -560,6 +574,27 @@ CONFORMANCE("An exception of a handler leaves run(), and the other waits complet
   settle(this->io);
   std::sort(this->seen.begin(), this->seen.end());
   CHECK(this->seen == outcomes{1, 2});
+}
+
+CONFORMANCE("A handler that throws as it is moved leaves nothing behind") {
+  struct throws_as_it_moves {
+    throws_as_it_moves(bool& a, std::shared_ptr<int> t) : armed{a}, token(std::move(t)) {}
+    throws_as_it_moves(throws_as_it_moves&& other) : armed{other.armed}, token(other.token) {
+      if (armed)
+        throw std::runtime_error("move");
+    }
+    void operator()(asio::error_code) const { FAIL("called"); }
+    bool& armed;
+    std::shared_ptr<int> token;
+  };
+  const auto token = std::make_shared<int>();
+  bool armed = false;
+  TestType timer(this->io, 5ms);
+  timer.async_wait(throws_as_it_moves(armed, token));
+  armed = true;
+  manual_clock::advance(5ms);
+  CHECK_THROWS_AS(settle(this->io), std::runtime_error);
+  CHECK(token.use_count() == 1);
 }
 
 CONFORMANCE("Handlers of waits that the end of the context finds are destroyed, not called") {

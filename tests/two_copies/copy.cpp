@@ -6,6 +6,7 @@
 #include <kestrel/kestrel.hpp>
 
 #include <asio/bind_executor.hpp>
+#include <asio/error.hpp>
 #include <asio/error_code.hpp>
 #include <asio/io_context.hpp>
 #include <asio/strand.hpp>
@@ -30,7 +31,7 @@ bool is_refused(kestrel::timer_wheel& wheel) {
 
 } // namespace
 
-/// How many of seven things went as they should.
+/// How many of nine things went as they should.
 int things_done() {
   int done = 0;
   asio::io_context io;
@@ -55,6 +56,12 @@ int things_done() {
     done += !ec && n.id == served;
     service.shutdown();
   });
+
+  kestrel::steady_timer steady(io, 1ms);
+  steady.async_wait([&](asio::error_code ec) { done += !ec; });
+  kestrel::steady_timer late(io, 1h);
+  late.async_wait(kestrel::cancel_after(
+      1ms, [&](asio::error_code ec) { done += ec == asio::error::operation_aborted; }));
 
   done += is_refused(wheel);
   io.run();

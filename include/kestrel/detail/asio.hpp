@@ -177,7 +177,9 @@ inline constexpr bool has_cancellation_slot =
 template <class F>
 inline constexpr bool has_immediate_executor =
     !std::is_same_v<typename net::associated_immediate_executor<F, net::any_io_executor>::type,
-                    net::any_io_executor>;
+                    net::any_io_executor> ||
+    std::is_same_v<typename net::associated_immediate_executor<F, net::system_executor>::type,
+                   net::any_io_executor>;
 #else
 template <class F>
 inline constexpr bool has_immediate_executor = false;

@@ -22,7 +22,6 @@
 #include <memory>
 #include <new>
 #include <type_traits>
-#include <typeinfo>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -346,9 +345,10 @@ private:
 #if defined(KESTREL_HAS_CO_AWAIT)
   template <class Executor>
   static Executor executor_of_type(const net::any_io_executor& executor) {
-    if (executor.target_type() != typeid(Executor))
+    const Executor* const target = target_of<Executor>(executor);
+    if (target == nullptr)
       throw_error(errc::invalid_callback); // the coroutine is for another kind of executor
-    return *executor.template target<Executor>();
+    return *target;
   }
 
   template <class F>

@@ -18,8 +18,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <typeindex>
-#include <typeinfo>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -109,11 +107,15 @@ public:
 private:
   using alarm_map = std::multimap<std::int64_t, wait_op_ptr<alarm>>;
 
+  /// Its address stands for the type, without RTTI.
+  template <class Clock>
+  inline static char identity = 0;
+
   template <class Clock>
   std::int64_t start_of() {
     const std::int64_t now = std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
     const std::lock_guard lock(mutex_);
-    return starts_.try_emplace(typeid(Clock), now).first->second;
+    return starts_.try_emplace(&identity<Clock>, now).first->second;
   }
 
   wait_op_ptr<alarm> take(alarm_map::iterator entry) {
@@ -125,8 +127,8 @@ private:
   mutable std::mutex mutex_;
   std::int64_t elapsed_ = 0;
   std::uint64_t firings_ = 0;
-  std::map<std::type_index, std::int64_t> starts_; // by clock
-  alarm_map alarms_;                               // by time
+  std::map<const void*, std::int64_t> starts_; // by the identity of the clock
+  alarm_map alarms_;                           // by time
 };
 
 /// What a wheel is told of the time of its execution context.

@@ -82,20 +82,26 @@ public:
   [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
   [[nodiscard]] net::cancellation_slot slot() noexcept { return signal_.slot(); }
 
-  /// Makes up for a timer that was too early for it.
+  /// Makes up for a timer, or a cancellation, that was too early for it.
   static void initiated(const pointer& p) {
     phase now = phase::starting;
     if (p->change(now, phase::waiting))
       return;
-    if (now == phase::expired && p->change(now, phase::waiting))
+    if (now == phase::early && p->change(now, phase::waiting))
       net::post(p->executor_, expiry{p});
   }
 
-  /// Cancels the operation, unless it is over or being cancelled.
+  /// Cancels the operation, unless it is over or being cancelled; as soon as it has been initiated.
   void emit(net::cancellation_type type) {
     phase now = phase::waiting;
-    if (!change(now, phase::emitting))
-      return;
+    while (!change(now, phase::emitting)) {
+      if (now != phase::starting && now != phase::early)
+        return;
+      early_.store(type, std::memory_order_relaxed);
+      if (change(now, phase::early))
+        return;
+      now = phase::waiting; // it has been initiated meanwhile
+    }
     struct at_end {
       ~at_end() {
         phase still = phase::emitting;
@@ -124,7 +130,7 @@ public:
   }
 
 private:
-  enum class phase : unsigned char { starting, expired, waiting, emitting, over };
+  enum class phase : unsigned char { starting, early, waiting, emitting, over };
 
   /// The timer's callback. Cancels the operation where its handler runs.
   struct expiry {
@@ -137,7 +143,7 @@ private:
 
   timed_operation(net::cancellation_type type, std::shared_ptr<timer_host> host,
                   const Executor& executor) noexcept
-      : host_(std::move(host)), executor_(executor), type_{type} {}
+      : host_(std::move(host)), executor_(executor), early_{type} {}
 
   ~timed_operation() = default;
 
@@ -154,8 +160,8 @@ private:
 
   void expire() {
     phase now = phase::starting;
-    if (!change(now, phase::expired))
-      emit(type_);
+    if (!change(now, phase::early))
+      emit(early_.load(std::memory_order_relaxed));
   }
 
   bool change(phase& from, phase to) noexcept {
@@ -168,7 +174,7 @@ private:
   std::shared_ptr<timer_host> host_;
   timer_id id_;
   Executor executor_;
-  net::cancellation_type type_;
+  std::atomic<net::cancellation_type> early_; // the timeout's, or an emission that came early
 };
 
 /// The handler of an operation with a timeout. Is associated with what the user's handler is, but
@@ -308,9 +314,15 @@ private:
                 Args&&... args) const {
     using handler_type = std::decay_t<Handler>;
     const auto op = timed_operation<Executor>::make(timeout_, host_for(executor), executor);
-    std::forward<Initiate>(initiate)(
-        timed_handler<handler_type, Executor>(handler_type(std::forward<Handler>(handler)), op),
-        std::forward<Args>(args)...);
+    const auto timed = [&]() -> timed_handler<handler_type, Executor> {
+      try {
+        return {handler_type(std::forward<Handler>(handler)), op};
+      } catch (...) {
+        op->abandon();
+        throw;
+      }
+    };
+    std::forward<Initiate>(initiate)(timed(), std::forward<Args>(args)...);
     timed_operation<Executor>::initiated(op);
   }
 

@@ -131,9 +131,7 @@ public:
   bool runs_here() const noexcept override { return is_here(this->work_); }
 
   void call(net::error_code ec) override {
-    Handler handler(std::move(this->handler_));
-    const Work work(std::move(this->work_));
-    this->free(net::get_associated_allocator(handler, this->allocator_));
+    auto [handler, work] = this->take();
     std::move(handler)(ec);
   }
 

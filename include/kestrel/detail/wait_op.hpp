@@ -280,6 +280,16 @@ protected:
 
   ~handler_op() = default;
 
+  /// The handler and its executor. Ends this object, also if moving the handler throws.
+  std::pair<Handler, Work> take() {
+    struct ending {
+      ~ending() { op.free(memory); }
+      handler_op& op;
+      op_allocator memory;
+    } const at_return{*this, op_allocator(net::get_associated_allocator(handler_, allocator_))};
+    return {std::move(handler_), std::move(work_)};
+  }
+
   /// Through the immediate executor to the handler's own, if it has one.
   void dispatch([[maybe_unused]] net::error_code ec, [[maybe_unused]] Results... results) {
 #if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
