@@ -18,6 +18,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -35,6 +36,31 @@ auto note(outcome& result) {
 }
 
 const asio::error_code aborted = asio::error::operation_aborted;
+
+/// Calls a hook, once, before it takes the first thing that it is given.
+class hooked_executor {
+public:
+  hooked_executor(asio::io_context& io, std::function<void()>& hook) : io_{&io}, hook_{&hook} {}
+
+  asio::execution_context& query(asio::execution::context_t) const noexcept { return *io_; }
+  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
+    return asio::execution::blocking.never;
+  }
+  hooked_executor require(asio::execution::blocking_t::never_t) const noexcept { return *this; }
+
+  template <class F>
+  void execute(F&& f) const {
+    if (const auto hook = std::exchange(*hook_, nullptr))
+      hook();
+    asio::post(*io_, std::forward<F>(f));
+  }
+
+  friend bool operator==(const hooked_executor&, const hooked_executor&) noexcept = default;
+
+private:
+  asio::io_context* io_;
+  std::function<void()>* hook_;
+};
 
 struct one_context {
   at_start clock;
@@ -136,6 +162,29 @@ TEST_CASE_METHOD(one_context, "A wait of a context that ended with it queued is 
   }
   CHECK(token.use_count() == 1);
   CHECK(timer.cancel() == 0);
+}
+
+TEST_CASE_METHOD(one_context, "A timer may go while its waits are being sent to their executor",
+                 "[steady_timer][lifetime]") {
+  std::function<void()> hook;
+  const hooked_executor executor(io, hook);
+  auto timer = std::make_unique<kestrel_timer>(io, 5ms);
+  outcome first;
+  outcome second;
+  timer->async_wait(asio::bind_executor(executor, note(first)));
+  timer->async_wait(asio::bind_executor(executor, note(second)));
+  std::optional<kestrel_timer> next;
+  hook = [&] {
+    timer.reset();
+    next.emplace(io, 1h).async_wait(note(seen));
+  };
+  stall(io, 5ms);
+  CHECK(first == aborted);
+  CHECK(second == aborted);
+  CHECK_FALSE(seen);
+  CHECK(next->cancel() == 1);
+  settle(io);
+  CHECK(seen == aborted);
 }
 
 // Sanitizers see whether anything of the context is used that has gone.

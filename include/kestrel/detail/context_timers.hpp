@@ -126,17 +126,16 @@ private:
       first.release()->call({});
       return;
     }
-    send(queue, std::move(first), lock);
-    while (!due.empty())
-      send(queue, due.pop(), lock);
-  }
-
-  void send(wait_queue& queue, timer_wait_ptr wait, std::unique_lock<std::mutex>& lock) {
-    timer_wait* const sent = wait.get();
-    queue.sent.push(std::move(wait));
-    lock.unlock();
-    sent->send(this->shared_from_this(), queue);
-    lock.lock();
+    timer_wait* sending = first.get();
+    queue.sent.push(std::move(first));
+    for (timer_wait* last = sending; !due.empty(); last = last->sent_next) {
+      timer_wait_ptr next = due.pop();
+      last->sent_next = next.get();
+      queue.sent.push(std::move(next));
+    }
+    lock.unlock(); // whoever cancels them now finds all of them on their way
+    while (sending != nullptr)
+      std::exchange(sending, sending->sent_next)->send(this->shared_from_this(), queue);
   }
 
   void arrive(wait_queue& queue, timer_wait& wait) noexcept override {

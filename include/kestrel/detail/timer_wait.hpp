@@ -40,7 +40,8 @@ public:
   /// Sends it to its executor, where it is called with its `error`. From now on it is its own.
   virtual void send(std::shared_ptr<wait_host> host, wait_queue& queue) noexcept = 0;
 
-  net::error_code error; // under the host's lock
+  net::error_code error;           // under the host's lock
+  timer_wait* sent_next = nullptr; // which is sent after this one
 
 protected:
   ~timer_wait() = default;
