@@ -93,8 +93,7 @@ struct single_threaded_wheel_traits : default_wheel_traits {
 /// Lifetime: the destructor destroys pending callbacks without running them. The wheel may be
 /// destroyed from its own callbacks, and it may outlive its execution context, which shuts it down.
 /// A timer that is due on its callback's own executor ends if that destroys what it was given. The
-/// wheel's executor must not own its context; and a context must not end while another thread, by
-/// cancelling a timer, running its callback or ending its executor, ends waits for it.
+/// wheel's executor must not own its context.
 ///
 ///     asio::io_context io;
 ///     kestrel::timer_wheel wheel{io};

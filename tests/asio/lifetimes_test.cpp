@@ -721,3 +721,40 @@ TEST_CASE("Thousands of wheels, in any order of destruction", "[lifetimes]") {
   }
   CHECK(ran == 1000);
 }
+
+TEST_CASE("A context ends when waits for its timers that end on other threads have been told",
+          "[lifetimes][threads]") {
+  const at_start clock;
+  struct progress {
+    std::thread::id test = std::this_thread::get_id();
+    std::atomic<bool> being_told = false;
+    std::atomic<bool> ended = false;
+    std::atomic<bool> too_late = false;
+  };
+  // Takes a while when it is moved on its way to its executor.
+  struct handler {
+    explicit handler(progress& p) : of{p} {}
+    handler(handler&& other) noexcept : of{other.of} {
+      if (std::this_thread::get_id() == of.test || of.being_told.exchange(true))
+        return;
+      for (int i = 0; i != 1000 && !of.ended; ++i)
+        std::this_thread::yield();
+      of.too_late = of.ended.load();
+    }
+    void operator()(asio::error_code, kestrel::completion) const {}
+    progress& of;
+  };
+  progress p;
+  auto io = std::make_unique<asio::io_context>();
+  auto wheel = std::make_unique<manual_wheel>(*io);
+  auto handle = wheel->schedule(kestrel::timer_task::one_shot(1h));
+  handle.async_wait(handler(p));
+  std::thread other([&] { handle.cancel(); });
+  while (!p.being_told)
+    std::this_thread::yield();
+  wheel.reset();
+  io.reset();
+  p.ended = true;
+  other.join();
+  CHECK_FALSE(p.too_late);
+}

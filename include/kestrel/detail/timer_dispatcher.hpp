@@ -22,6 +22,7 @@
 #include <kestrel/timer_wheel_stats.hpp>
 #include <kestrel/wheel.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -55,11 +56,46 @@ protected:
                                                       net::execution::outstanding_work.tracked))>;
   using watch_table = index_table<std::shared_ptr<watch>>;
 
+  /// What is told after the lock is released. A context that ends waits until it has been.
+  class announcement {
+  public:
+    announcement() = default;
+    announcement(const announcement&) = delete;
+    announcement& operator=(const announcement&) = delete;
+
+    ~announcement() {
+      if (by_ == nullptr)
+        return;
+      { const news tell(std::move(news_)); }
+      if (by_->announcing_.fetch_sub(1) == 1)
+        by_->announcing_.notify_all();
+    }
+
+    /// Under the lock.
+    void add(timer_dispatcher& by, news&& n) noexcept {
+      if (n.empty())
+        return;
+      if (std::exchange(by_, &by) == nullptr)
+        ++by.announcing_;
+      news_.add(std::move(n));
+    }
+
+  private:
+    timer_dispatcher* by_ = nullptr;
+    news news_;
+  };
+
   /// What is destroyed, or told, after the lock is released.
   struct leftovers {
     callback action;
-    news told;
+    announcement told;
   };
+
+  /// Not under the lock. No new ones come, since the wheel was shut down.
+  void await_announcements() const noexcept {
+    for (std::size_t n = announcing_; n != 0; n = announcing_)
+      announcing_.wait(n);
+  }
 
   static constexpr std::uint64_t never = wheel_type::never;
 
@@ -73,9 +109,9 @@ protected:
   /// Tells the news that `f` has, which runs under the lock, after it.
   template <class F>
   void under_lock(F&& f) {
-    news told;
+    announcement told;
     const guard_type guard(mutex_);
-    told.add(f());
+    told.add(*this, f());
   }
 
   std::shared_ptr<watch> take_watch(timer_id id) noexcept {
@@ -343,7 +379,7 @@ private:
     pending_timer& t = wheel_.claimed_payload(id);
     left.action = std::move(t.action);
     if (t.watched)
-      left.told.add(take_watch(id)->abort());
+      left.told.add(*this, take_watch(id)->abort());
     wheel_.end_claimed(id);
     if (wheel_.empty())
       disarm();
@@ -463,6 +499,7 @@ private:
     return std::static_pointer_cast<timer_dispatcher>(this->shared_from_this());
   }
 
+  std::atomic<std::size_t> announcing_ = 0;
   std::uint64_t batches_ = 0;      // how many have begun
   std::size_t deliveries_ = 0;     // how many are under way
   departure* departing_ = nullptr; // those that are just being posted, one for each thread

@@ -348,6 +348,7 @@ public:
   /// After this, nothing of the execution context is touched.
   void on_context_shutdown() noexcept override {
     shutdown();
+    this->await_announcements();
     const guard_type guard(mutex_);
     let_go_of_context();
     registry_ = nullptr;
@@ -425,7 +426,7 @@ private:
     const bool was_pending = wheel_.cancel(id, [&](pending_timer&& t) {
       left.action = std::move(t.action);
       if (t.watched)
-        left.told.add(take_watch(id)->cancel());
+        left.told.add(*this, take_watch(id)->cancel());
     });
     if (!was_pending)
       return false;

@@ -65,6 +65,8 @@ public:
   news(news&&) noexcept = default;
   news& operator=(news&&) = delete;
 
+  [[nodiscard]] bool empty() const noexcept { return ended_.empty() && listener_ == nullptr; }
+
   void add(news&& other) noexcept {
     ended_.append(std::move(other.ended_));
     if (other.listener_ != nullptr)
