@@ -99,6 +99,7 @@ TEST_CASE_METHOD(timer_fixture, "A slot of the source's next wait cancels that a
   kestrel_timer source(io, 5ms);
   source.async_wait(seen.note(1, first));
   kestrel_timer timer(std::move(source));
+  source.expires_after(1h);
   source.async_wait(seen.note(2, second));
   second.emit(asio::cancellation_type::all);
   stall(io, 5ms);
