@@ -7,7 +7,7 @@
 #include "error_of.hpp"
 #include "manual_clock.hpp"
 #include "notices.hpp"
-#include "thread_sanitizer.hpp"
+#include "sanitizers.hpp"
 
 #include <kestrel/timer_service.hpp>
 

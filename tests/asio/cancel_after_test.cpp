@@ -4,7 +4,7 @@
 // complete before their timeout, at it, because of it, inside it, or never. Then from two threads.
 
 #include "error_of.hpp"
-#include "thread_sanitizer.hpp"
+#include "sanitizers.hpp"
 
 #include <kestrel/cancel_after.hpp>
 #include <kestrel/steady_timer.hpp>

@@ -3,6 +3,7 @@
 // Where callbacks run: on the wheel's executor, or on their own if they bring one, be it a strand,
 // a thread pool, or an executor that runs what it is given at once.
 
+#include "executor_base.hpp"
 #include "manual_clock.hpp"
 
 #include <asio/bind_executor.hpp>
@@ -23,16 +24,10 @@ using namespace kestrel_tests;
 namespace kestrel_tests {
 
 /// Runs what it is given at once, though it says that it never blocks.
-class inline_executor {
+class inline_executor : public executor_base<inline_executor> {
 public:
-  explicit inline_executor(asio::execution_context& context, int* calls = nullptr)
-      : context_{&context}, calls_{calls} {}
-
-  asio::execution_context& query(asio::execution::context_t) const noexcept { return *context_; }
-  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
-    return asio::execution::blocking.never;
-  }
-  inline_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+  explicit inline_executor(asio::io_context& io, int* calls = nullptr)
+      : executor_base(io), calls_{calls} {}
 
   template <class F>
   void execute(F f) const {
@@ -41,25 +36,15 @@ public:
     f();
   }
 
-  friend bool operator==(const inline_executor& a, const inline_executor& b) noexcept {
-    return a.context_ == b.context_;
-  }
-
 private:
-  asio::execution_context* context_;
   int* calls_;
 };
 
 /// Throws as often as it is told to, and then does what it is given.
-class refusing_executor {
+class refusing_executor : public executor_base<refusing_executor> {
 public:
-  refusing_executor(asio::io_context& io, int& refusals) : io_{&io}, refusals_{&refusals} {}
-
-  asio::execution_context& query(asio::execution::context_t) const noexcept { return *io_; }
-  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
-    return asio::execution::blocking.never;
-  }
-  refusing_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+  refusing_executor(asio::io_context& io, int& refusals)
+      : executor_base(io), refusals_{&refusals} {}
 
   template <class F>
   void execute(F f) const {
@@ -67,13 +52,10 @@ public:
       --*refusals_;
       throw std::runtime_error("refused");
     }
-    asio::post(*io_, std::move(f));
+    asio::post(io(), std::move(f));
   }
 
-  friend bool operator==(const refusing_executor&, const refusing_executor&) noexcept = default;
-
 private:
-  asio::io_context* io_;
   int* refusals_;
 };
 

@@ -8,7 +8,7 @@
 
 #include "error_of.hpp"
 #include "manual_clock.hpp"
-#include "thread_sanitizer.hpp"
+#include "sanitizers.hpp"
 
 #include <asio/io_context.hpp>
 

@@ -2,6 +2,7 @@
 //
 // The wheel, its execution context and its callbacks may end in any order, from anywhere.
 
+#include "executor_base.hpp"
 #include "manual_clock.hpp"
 
 #include <kestrel/timer_service.hpp>
@@ -37,26 +38,17 @@ bool refused_as_shut_down(F f) {
 }
 
 /// An executor of an io_context that tells by `owners` whether a copy of it is left.
-class owned_executor {
+class owned_executor : public executor_base<owned_executor> {
 public:
   owned_executor(asio::io_context& io, std::shared_ptr<const void> owners)
-      : io_{&io}, owners_(std::move(owners)) {}
-
-  asio::execution_context& query(asio::execution::context_t) const noexcept { return *io_; }
-  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
-    return asio::execution::blocking.never;
-  }
-  owned_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+      : executor_base(io), owners_(std::move(owners)) {}
 
   template <class F>
   void execute(F f) const {
-    asio::post(*io_, std::move(f));
+    asio::post(io(), std::move(f));
   }
 
-  friend bool operator==(const owned_executor&, const owned_executor&) noexcept = default;
-
 private:
-  asio::io_context* io_;
   std::shared_ptr<const void> owners_;
 };
 
@@ -532,25 +524,14 @@ private:
 namespace kestrel_tests {
 
 /// Its context is there, but does nothing that it is given.
-class dropping_executor {
+class dropping_executor : public executor_base<dropping_executor> {
 public:
-  explicit dropping_executor(asio::execution_context& context) : context_{&context} {}
-
-  asio::execution_context& query(asio::execution::context_t) const noexcept { return *context_; }
-  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
-    return asio::execution::blocking.never;
-  }
-  dropping_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+  using executor_base::executor_base;
 
   template <class F>
   void execute(F f) const {
     static_cast<void>(f);
   }
-
-  friend bool operator==(const dropping_executor&, const dropping_executor&) noexcept = default;
-
-private:
-  asio::execution_context* context_;
 };
 
 } // namespace kestrel_tests

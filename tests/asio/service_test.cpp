@@ -8,7 +8,7 @@
 
 #include "error_of.hpp"
 #include "manual_clock.hpp"
-#include "thread_sanitizer.hpp"
+#include "sanitizers.hpp"
 
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>

@@ -3,6 +3,7 @@
 // steady_timers of a context beside each other: what is queued on strands and on other contexts,
 // who goes first, and threads.
 
+#include "executor_base.hpp"
 #include "timer_kinds.hpp"
 
 #include <asio/bind_cancellation_slot.hpp>
@@ -38,27 +39,19 @@ auto note(outcome& result) {
 const asio::error_code aborted = asio::error::operation_aborted;
 
 /// Calls a hook, once, before it takes the first thing that it is given.
-class hooked_executor {
+class hooked_executor : public executor_base<hooked_executor> {
 public:
-  hooked_executor(asio::io_context& io, std::function<void()>& hook) : io_{&io}, hook_{&hook} {}
-
-  asio::execution_context& query(asio::execution::context_t) const noexcept { return *io_; }
-  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
-    return asio::execution::blocking.never;
-  }
-  hooked_executor require(asio::execution::blocking_t::never_t) const noexcept { return *this; }
+  hooked_executor(asio::io_context& io, std::function<void()>& hook)
+      : executor_base(io), hook_{&hook} {}
 
   template <class F>
   void execute(F&& f) const {
     if (const auto hook = std::exchange(*hook_, nullptr))
       hook();
-    asio::post(*io_, std::forward<F>(f));
+    asio::post(io(), std::forward<F>(f));
   }
 
-  friend bool operator==(const hooked_executor&, const hooked_executor&) noexcept = default;
-
 private:
-  asio::io_context* io_;
   std::function<void()>* hook_;
 };
 

@@ -4,6 +4,7 @@
 // timer at its own time, and every order of creation and destruction.
 
 #include "error_of.hpp"
+#include "executor_base.hpp"
 #include "manual_clock.hpp"
 
 #include <kestrel/steady_timer.hpp>
@@ -78,16 +79,10 @@ struct checked : kestrel::default_wheel_traits {
 };
 
 /// Runs things at once, and notes how often it was called while a wheel's lock was held.
-class watching_executor {
+class watching_executor : public kestrel_tests::executor_base<watching_executor> {
 public:
   watching_executor(asio::io_context& io, int& under_lock) noexcept
-      : io_{&io}, under_lock_{&under_lock} {}
-
-  asio::execution_context& query(asio::execution::context_t) const noexcept { return *io_; }
-  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
-    return asio::execution::blocking.never;
-  }
-  watching_executor require(asio::execution::blocking_t::never_t) const { return *this; }
+      : executor_base(io), under_lock_{&under_lock} {}
 
   template <class F>
   void execute(F f) const {
@@ -95,10 +90,7 @@ public:
     f();
   }
 
-  friend bool operator==(const watching_executor&, const watching_executor&) noexcept = default;
-
 private:
-  asio::io_context* io_;
   int* under_lock_;
 };
 

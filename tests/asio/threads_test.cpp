@@ -6,7 +6,7 @@
 #include <kestrel/timer_wheel.hpp>
 
 #include "manual_clock.hpp"
-#include "thread_sanitizer.hpp"
+#include "sanitizers.hpp"
 
 #include <asio/bind_executor.hpp>
 #include <asio/executor_work_guard.hpp>

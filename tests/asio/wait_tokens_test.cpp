@@ -5,7 +5,7 @@
 
 #include "manual_clock.hpp"
 #include "notices.hpp"
-#include "thread_sanitizer.hpp"
+#include "sanitizers.hpp"
 
 #include <asio/bind_allocator.hpp>
 #include <asio/bind_cancellation_slot.hpp>

@@ -3,8 +3,8 @@
 // Whether the thread sanitizer or the address sanitizer watches, and how much less tests of threads
 // then do.
 
-#ifndef KESTREL_TESTS_THREAD_SANITIZER_HPP
-#define KESTREL_TESTS_THREAD_SANITIZER_HPP
+#ifndef KESTREL_TESTS_SANITIZERS_HPP
+#define KESTREL_TESTS_SANITIZERS_HPP
 
 #if defined(__SANITIZE_THREAD__)
 inline constexpr bool thread_sanitizer = true;
@@ -32,4 +32,4 @@ inline constexpr bool address_sanitizer = false;
 
 inline constexpr int slowdown = thread_sanitizer ? 5 : 1;
 
-#endif // KESTREL_TESTS_THREAD_SANITIZER_HPP
+#endif // KESTREL_TESTS_SANITIZERS_HPP
