@@ -37,7 +37,8 @@ class timer_waits final : public wait_host,
   using wait_list = wait_op_list<timer_wait>;
 
 public:
-  explicit timer_waits(std::shared_ptr<engine> e) noexcept : engine_(std::move(e)) {}
+  explicit timer_waits(std::shared_ptr<engine> e)
+      : engine_(std::move(e)), shut_down_{engine_->is_shut_down()} {}
 
   [[nodiscard]] const wheel_clock<Clock>& time() const noexcept { return engine_->time(); }
 
@@ -248,8 +249,8 @@ private:
   handler_memory::owned memory_{new handler_memory}; // handlers may outlive this
   std::mutex mutex_;
   std::shared_ptr<engine> engine_;
-  std::size_t waiting_ = 0; // timers that somebody waits for
-  bool shut_down_ = false;
+  std::size_t waiting_ = 0;    // timers that somebody waits for
+  bool shut_down_;             // from the start, if the context was ending by then
   wait_queue* idle_ = nullptr; // have an entry, and nobody waits for them
   wait_queue* free_ = nullptr;
   std::deque<wait_queue> queues_;
@@ -264,10 +265,7 @@ public:
   explicit context_timers(net::execution_context& context)
       : net::execution_context::service(context),
         waits_(std::make_shared<timer_waits<Clock>>(
-            net::use_service<context_wheel<Clock>>(context).get())) {
-    if (net::use_service<context_wheel<Clock>>(context).get()->is_shut_down())
-      waits_->shutdown(); // the context is ending
-  }
+            net::use_service<context_wheel<Clock>>(context).get())) {}
 
   [[nodiscard]] const std::shared_ptr<timer_waits<Clock>>& waits() const noexcept { return waits_; }
 

@@ -145,8 +145,7 @@ public:
 };
 
 // ---- Most handlers run on the io_context of their timer. Its executor as it is costs less than
-// inside an any_io_executor. All handlers of that are gone before its timers are, so these may lend
-// them their memory.
+// inside an any_io_executor, and their memory is that of the timers of their context.
 
 template <class Executor>
 inline constexpr bool may_be_of_io_context =
