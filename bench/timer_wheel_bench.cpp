@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
-// kestrel::timer_wheel, with and without its lock, against asio::steady_timer, through their public
-// interfaces, with a callback of two pointers per timer.
+// kestrel::timer_wheel, with and without its lock, with the exact and the coarse clock, and
+// kestrel::steady_timer, against asio::steady_timer, through their public interfaces, with a
+// callback of two pointers per timer.
 //
-//   cmake -P cmake/bench.cmake                     the whole table, in about four minutes
+//   cmake -P cmake/bench.cmake                     the whole table, in about eight minutes
 //   cmake -DARGS=--quick -P cmake/bench.cmake      few timers, few repetitions; a first impression
 //   cmake -DARGS=--help -P cmake/bench.cmake       Google Benchmark's own options, which work too
 //
@@ -18,9 +19,11 @@
 //   cancel and arm  cancels, and schedules anew for 30 to 60 s from now
 //   fire            io_context::run() from the first to the last of the timers that are due
 //
-// A steady_timer can only be reset by cancelling the wait. The aborted handlers are a part of its
-// price: io_context::poll() gets rid of them after each batch of operations. The wheels leave none.
+// A steady_timer, Asio's or Kestrel's, can only be reset by cancelling the wait. The aborted
+// handlers are a part of its price: io_context::poll() gets rid of them after each batch of
+// operations. The wheels leave none.
 
+#include <kestrel/steady_timer.hpp>
 #include <kestrel/timer_wheel.hpp>
 
 #include <asio/error_code.hpp>
@@ -124,9 +127,11 @@ private:
   std::uint64_t fired_ = 0;
 };
 
-class asio_timers {
+/// Asio's timers, or Kestrel's with the same interface.
+template <class Timer>
+class waitable_timers {
 public:
-  explicit asio_timers(std::size_t n) {
+  explicit waitable_timers(std::size_t n) {
     timers_.reserve(n);
     while (timers_.size() != n)
       timers_.emplace_back(io_);
@@ -158,7 +163,7 @@ private:
   callback call(std::size_t i) { return {&fired_, &timers_[i]}; }
 
   asio::io_context io_{1};
-  std::vector<asio::steady_timer> timers_;
+  std::vector<Timer> timers_;
   std::uint64_t fired_ = 0;
 };
 
@@ -249,9 +254,16 @@ constexpr operation table_rows[] = {
     {"reset", "reset"}, {"cancel_and_arm", "cancel and arm"}, {"fire", "fire"}};
 constexpr std::int64_t counts[] = {1'000, 10'000, 100'000, 1'000'000};
 
-constexpr const char* asio_name = "asio";
-constexpr const char* wheel_name = "kestrel";
-constexpr const char* single_threaded_name = "single_threaded";
+struct competitor {
+  const char* name;
+  const char* title;
+};
+constexpr competitor competitors[] = {{"asio", "asio"}, // the ratios are to this one
+                                      {"kestrel", "timer_wheel"},
+                                      {"single_threaded", "without lock"},
+                                      {"coarse", "coarse"},
+                                      {"coarse_single_threaded", "both"},
+                                      {"steady_timer", "steady_timer"}};
 
 std::string compiler() {
 #if defined(__clang__)
@@ -300,29 +312,32 @@ public:
     std::printf("\nNanoseconds per operation, medians of %lld. %s, %s, %d CPUs, %s\n\n",
                 static_cast<long long>(repetitions_), compiler().c_str(), asio_version().c_str(),
                 benchmark::CPUInfo::Get().num_cpus, today().c_str());
-    std::printf("%-15s%10s%10s%10s%9s%17s%9s\n", "operation", "timers", "asio", "kestrel", "ratio",
-                "single-threaded", "ratio");
+    std::printf("%-14s%9s", "operation", "timers");
+    for (const competitor& c : competitors)
+      std::printf("%17s", c.title);
+    std::puts("");
     for (const auto& [name, title] : table_rows) {
       for (const std::int64_t n : counts)
         print_row(name, title, n);
     }
     if (const double ns = median("empty_loop/"); ns > 0)
-      std::printf("%-15s%20.1f%10.1f%26.1f\n", "empty loop", ns, ns, ns);
+      std::printf("empty loop %29.1f\n", ns);
   }
 
 private:
   void print_row(const std::string& name, const char* title, std::int64_t n) const {
-    const auto of = [&](const char* what) {
-      return median(name + '/' + what + '/' + std::to_string(n));
-    };
-    const double asio = of(asio_name);
-    const double wheel = of(wheel_name);
-    const double single_threaded = of(single_threaded_name);
-    if (asio == 0 && wheel == 0 && single_threaded == 0)
-      return;
-    std::printf("%-15s%10lld%10s%10s%9s%17s%9s\n", title, static_cast<long long>(n),
-                figure(asio).c_str(), figure(wheel).c_str(), ratio(asio, wheel).c_str(),
-                figure(single_threaded).c_str(), ratio(asio, single_threaded).c_str());
+    std::string figures;
+    double asio = 0;
+    for (const competitor& c : competitors) {
+      const double ns = median(name + '/' + c.name + '/' + std::to_string(n));
+      if (&c == competitors)
+        asio = ns;
+      char text[32];
+      std::snprintf(text, sizeof text, "%9s%8s", figure(ns).c_str(), ratio(asio, ns).c_str());
+      figures += text;
+    }
+    if (figures.find_first_not_of(" -") != std::string::npos)
+      std::printf("%-14s%9lld%s\n", title, static_cast<long long>(n), figures.c_str());
   }
 
   // What a filter left out is 0.
@@ -366,9 +381,13 @@ void add(const std::string& who, std::int64_t max_count) {
 void add_all(bool quick) {
   const std::int64_t max_count = quick ? 10'000 : 1'000'000;
   benchmark::RegisterBenchmark("empty_loop", empty_loop)->Iterations(64 * operations);
-  add<asio_timers>(asio_name, max_count);
-  add<wheel_timers<kestrel::timer_wheel>>(wheel_name, max_count);
-  add<wheel_timers<kestrel::single_threaded_timer_wheel>>(single_threaded_name, max_count);
+  add<waitable_timers<asio::steady_timer>>("asio", max_count);
+  add<wheel_timers<kestrel::timer_wheel>>("kestrel", max_count);
+  add<wheel_timers<kestrel::single_threaded_timer_wheel>>("single_threaded", max_count);
+  add<wheel_timers<kestrel::coarse_timer_wheel>>("coarse", max_count);
+  add<wheel_timers<kestrel::single_threaded_coarse_timer_wheel>>("coarse_single_threaded",
+                                                                 max_count);
+  add<waitable_timers<kestrel::steady_timer>>("steady_timer", max_count);
 }
 
 void print_help() {

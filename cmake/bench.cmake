@@ -2,7 +2,7 @@
 #
 # Builds the benchmarks and runs them, on a machine that need not have more than CMake and git.
 #
-#   cmake -P cmake/bench.cmake                    all of it, in about four minutes
+#   cmake -P cmake/bench.cmake                    all of it, in about eight minutes
 #   cmake -DARGS=--quick -P cmake/bench.cmake     with arguments for the benchmarks; --help lists them
 #   cmake -DBENCH=timer_service -P cmake/bench.cmake     bench_timer_service instead of bench_timer_wheel
 

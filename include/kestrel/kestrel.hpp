@@ -7,6 +7,7 @@
 
 #include <kestrel/batch_handle.hpp>
 #include <kestrel/cancel_after.hpp>
+#include <kestrel/coarse_steady_clock.hpp>
 #include <kestrel/completion.hpp>
 #include <kestrel/error.hpp>
 #include <kestrel/missed_periods.hpp>

@@ -8,6 +8,7 @@
 #define KESTREL_TIMER_WHEEL_HPP
 
 #include <kestrel/batch_handle.hpp>
+#include <kestrel/coarse_steady_clock.hpp>
 #include <kestrel/completion.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/async_wait.hpp>
@@ -46,7 +47,10 @@ struct null_mutex {
   bool try_lock() noexcept { return true; }
 };
 
-/// What a basic_timer_wheel is made of. Derive from it and replace what should differ.
+/// What a basic_timer_wheel is made of. Derive from it and replace what should differ. One more may
+/// be there: `delay_clock`, for delays to count from another clock than `clock`, which costs less
+/// to read, has the same time points, is never ahead and at most `delay_clock::max_lag()` behind.
+/// That much is added to every delay, so that no timer is early.
 struct default_wheel_traits {
   using clock = std::chrono::steady_clock;
   using wait_traits = net::wait_traits<clock>;
@@ -56,6 +60,16 @@ struct default_wheel_traits {
 
 struct single_threaded_wheel_traits : default_wheel_traits {
   using mutex = null_mutex;
+};
+
+/// Timers with delays are up to `coarse_steady_clock::max_lag()` later, and cost less to schedule
+/// and to postpone.
+struct coarse_wheel_traits : default_wheel_traits {
+  using delay_clock = coarse_steady_clock;
+};
+
+struct single_threaded_coarse_wheel_traits : single_threaded_wheel_traits {
+  using delay_clock = coarse_steady_clock;
 };
 
 /// Timers with callbacks, on an execution context.
@@ -383,6 +397,12 @@ using timer_wheel = basic_timer_wheel<>;
 /// Without a lock, for a context that one thread runs.
 using single_threaded_timer_wheel =
     basic_timer_wheel<net::any_io_executor, single_threaded_wheel_traits>;
+
+/// For timeouts that need not be precise to some milliseconds and are reset very often.
+using coarse_timer_wheel = basic_timer_wheel<net::any_io_executor, coarse_wheel_traits>;
+
+using single_threaded_coarse_timer_wheel =
+    basic_timer_wheel<net::any_io_executor, single_threaded_coarse_wheel_traits>;
 
 KESTREL_END_NAMESPACE
 

@@ -152,7 +152,7 @@ protected:
   }
 
   std::optional<Executor> executor_; // empty once the context is gone
-  wheel_clock<clock> clock_;
+  wheel_clock_of<Traits> clock_;
   mutable typename Traits::mutex mutex_;
   std::uint64_t armed_ = never;
   bool shut_down_ = false;

@@ -65,7 +65,7 @@ public:
   timer_engine(const Executor& executor, const geometry_type& geometry, const context_time& time)
       : base(executor, geometry, time) {
     if constexpr (!std::is_constructible_v<geometry_type, const wheel_config&>)
-      static_assert(wheel_clock<clock>::is_whole_ticks(geometry_type().granularity()),
+      static_assert(wheel_clock_of<Traits>::is_whole_ticks(geometry_type().granularity()),
                     "kestrel: l0_tick must be a whole number of clock ticks");
   }
 
@@ -98,14 +98,14 @@ public:
                      : net::any_io_executor(net::system_executor());
   }
 
-  const wheel_clock<clock>& time() const noexcept { return clock_; }
+  const wheel_clock_of<Traits>& time() const noexcept { return clock_; }
 
   std::int64_t now_ns() const override { return clock_.ns_of(clock_.now()); }
 
   // ---- Operations. Each takes the lock once and reads the clock at most once.
 
   timer_id schedule_after(std::int64_t delay, pending_timer&& entry) {
-    const std::uint64_t time = clock_.now();
+    const std::uint64_t time = clock_.now_for_delay();
     const guard_type guard(mutex_);
     return insert(deadline_after(time, delay, entry.is_periodic()), entry);
   }
@@ -126,7 +126,7 @@ public:
   /// The same for a callable that has a cancellation slot.
   timer_id schedule_linked_after(std::int64_t delay, pending_timer&& entry) {
     timer_link* const link = entry.action.connect(*this);
-    const std::uint64_t time = clock_.now();
+    const std::uint64_t time = clock_.now_for_delay();
     const guard_type guard(mutex_);
     return insert(deadline_after(time, delay, entry.is_periodic()), entry, link);
   }
@@ -139,7 +139,7 @@ public:
 
   void schedule(std::span<const timer_id> slots, std::span<timer_spec* const> specs,
                 std::span<const std::shared_ptr<watch>> watches) override {
-    const std::uint64_t time = clock_.now();
+    const std::uint64_t time = clock_.now_for_delay();
     const guard_type guard(mutex_);
     require_running();
     wheel_.reserve_more(specs.size());
@@ -208,13 +208,13 @@ public:
   bool postpone_after(timer_id id, std::int64_t delay) override {
     const guard_type guard(mutex_);
     wheel_.prefetch(id);
-    return move(id, deadline_after(clock_.now(), delay, is_periodic(id, delay)), keep_callback(id));
+    return move(id, deadline_after(clock_.now_for_delay(), delay, is_periodic(id, delay)), keep_callback(id));
   }
 
   bool postpone_after(timer_id id, std::int64_t delay, callback&& action) override {
     const guard_type guard(mutex_);
     wheel_.prefetch(id);
-    return replace(id, deadline_after(clock_.now(), delay, is_periodic(id, delay)), action);
+    return replace(id, deadline_after(clock_.now_for_delay(), delay, is_periodic(id, delay)), action);
   }
 
   bool postpone_at(timer_id id, std::uint64_t deadline) {
@@ -228,7 +228,7 @@ public:
   }
 
   std::size_t postpone(std::span<postponement> moves) override {
-    const std::uint64_t time = clock_.now();
+    const std::uint64_t time = clock_.now_for_delay();
     const guard_type guard(mutex_);
     if (wheel_.empty())
       return 0;
@@ -378,8 +378,8 @@ private:
   std::uint64_t deadline_after(std::uint64_t time, std::int64_t delay, bool periodic) {
     wheel_.skip_to(time);
     if (delay > 0)
-      return saturating_add(time, static_cast<std::uint64_t>(delay));
-    return periodic ? time : time - time % wheel_.geometry().granularity();
+      return saturating_add(clock_.start_of_delay(time), static_cast<std::uint64_t>(delay));
+    return periodic ? clock_.start_of_delay(time) : time - time % wheel_.geometry().granularity();
   }
 
   /// Asked only where it matters, since it reads the payload.
