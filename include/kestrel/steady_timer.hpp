@@ -160,7 +160,7 @@ public:
 
   /// The same with a time from now. One beyond the clock's range is the end of that.
   std::size_t expires_after(const duration& delay) {
-    detail::prefetch_line(queue_); // comes while the clock is read
+    detail::prefetch_object(queue_); // comes while the clock is read
     expiry_ = after(delay);
     return reset();
   }
@@ -231,10 +231,11 @@ private:
   template <class Handler>
   void start(Handler handler) {
     const auto slot = net::get_associated_cancellation_slot(handler);
-    detail::timer_wait_ptr wait =
-        detail::make_timer_wait(std::move(handler), executor_, waits_->memory());
     if (queue_ == nullptr)
       queue_ = waits_->acquire();
+    detail::timer_wait_ptr wait =
+        detail::make_timer_wait(std::move(handler), executor_, queue_->room, waits_->memory());
+    wait->set_ticket(++queue_->last_ticket);
     detail::on_cancellation(slot,
                             [of = std::weak_ptr(waits_), queue = queue_, ticket = wait->ticket()] {
                               if (const auto still_there = of.lock())

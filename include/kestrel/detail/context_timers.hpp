@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // context_timers: what stands behind the steady_timers of an execution context. Their waits, under
-// one lock, each timer with one entry in the context's wheel while somebody waits.
+// the lock of the context's wheel, each timer with one entry in the context's wheel while somebody
+// waits.
 
 #ifndef KESTREL_DETAIL_CONTEXT_TIMERS_HPP
 #define KESTREL_DETAIL_CONTEXT_TIMERS_HPP
@@ -11,15 +12,14 @@
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/pending_timer.hpp>
 #include <kestrel/detail/timer_wait.hpp>
+#include <kestrel/detail/wait_queue.hpp>
 #include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/missed_periods.hpp>
 #include <kestrel/timer_id.hpp>
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -29,7 +29,7 @@ namespace detail {
 /// the wheel meanwhile, idle, and is postponed then. But when nobody waits for any timer of the
 /// context, there is no entry, which would keep `run()` from returning.
 ///
-/// Lock order: this one's, the engine's. Thread safe.
+/// Thread safe.
 template <class Clock>
 class timer_waits final : public wait_host,
                           public std::enable_shared_from_this<timer_waits<Clock>> {
@@ -45,27 +45,25 @@ public:
   /// For handlers that run on the context.
   [[nodiscard]] handler_memory& memory() noexcept { return *memory_; }
 
-  // ---- Queues, one for each timer that was waited for. They are used again, and never freed.
+  // ---- Queues, one for each timer that was waited for
 
   wait_queue* acquire() {
-    const std::lock_guard lock(mutex_);
-    if (free_ == nullptr)
-      return &queues_.emplace_back();
-    return std::exchange(free_, free_->next);
+    const auto lock = engine_->lock();
+    return &queues_.acquire();
   }
 
   /// Cancels its waits.
   void release(wait_queue& queue) {
     cancel(queue);
-    const std::lock_guard lock(mutex_);
-    queue.next = std::exchange(free_, &queue);
+    const auto lock = engine_->lock();
+    queues_.release(queue);
   }
 
   // ---- Waits
 
   /// All waits of a queue are for the same deadline.
   void wait(wait_queue& queue, std::uint64_t deadline, timer_wait_ptr wait) {
-    const std::lock_guard lock(mutex_);
+    const auto lock = engine_->lock();
     if (shut_down_)
       return; // as if it had been there before
     if (queue.waits.empty())
@@ -90,13 +88,13 @@ public:
   /// The context ends, and with it all waits. Their handlers are destroyed and not called.
   void shutdown() {
     wait_list ended;
-    const std::lock_guard lock(mutex_);
+    const auto lock = engine_->lock();
     shut_down_ = true;
-    for (wait_queue& queue : queues_) {
+    queues_.for_each([&](wait_queue& queue) {
       ended.append(std::move(queue.waits));
       abort_sent(queue);
       queue.entry = timer_id();
-    }
+    });
     idle_ = nullptr;
   }
 
@@ -110,7 +108,7 @@ private:
   };
 
   void expire(wait_queue& queue, timer_id entry) {
-    std::unique_lock lock(mutex_);
+    auto lock = engine_->lock();
     if (queue.entry != entry)
       return;
     queue.entry = timer_id();
@@ -140,14 +138,16 @@ private:
   }
 
   void arrive(wait_queue& queue, timer_wait& wait) noexcept override {
-    const std::lock_guard lock(mutex_);
+    const auto lock = engine_->lock();
     static_cast<void>(queue.sent.take(wait.ticket()).release());
   }
 
   // ---- Cancelling. Handlers are posted, and that not under the lock.
 
   std::size_t cancel_all(wait_queue& queue, bool keep_entry) {
-    std::unique_lock lock(mutex_);
+    auto lock = engine_->lock();
+    if (keep_entry)
+      engine_->locked_prefetch(queue.entry);
     std::size_t cancelled = abort_sent(queue);
     wait_list aborted(std::move(queue.waits));
     if (!aborted.empty())
@@ -164,7 +164,7 @@ private:
   /// The one that `take` takes out of the list that has it.
   template <class Take>
   std::size_t cancel_which(wait_queue& queue, const Take& take) {
-    std::unique_lock lock(mutex_);
+    auto lock = engine_->lock();
     if (timer_wait* const sent = take(queue.sent).release()) {
       sent->error = net::error::operation_aborted;
       return 1;
@@ -185,7 +185,7 @@ private:
   /// Takes entries out of the wheel, whose driver may be called off by that: its handler must come
   /// after the aborted ones, since it may find other timers due.
   void tidy(wait_queue& queue, bool keep_entry) {
-    const std::lock_guard lock(mutex_);
+    const auto lock = engine_->lock();
     if (!keep_entry && queue.entry && queue.waits.empty())
       withdraw_idle(queue);
     withdraw_idle_if_alone();
@@ -208,7 +208,8 @@ private:
     if (!queue.entry) {
       queue.entry = insert(queue, deadline);
     } else {
-      if (!engine_->postpone_at(queue.entry, deadline)) // it is expiring, and will find another
+      if (!engine_->locked_postpone_at(queue.entry,
+                                       deadline)) // it is expiring, and will find another
         queue.entry = insert(queue, deadline);
       unlink_idle(queue);
     }
@@ -216,14 +217,14 @@ private:
   }
 
   timer_id insert(wait_queue& queue, std::uint64_t deadline) {
-    return engine_->schedule_at(deadline, pending_timer(0, missed_periods::skip, false,
-                                                        engine_->memory_of_callables(),
-                                                        expiry{this, &queue}));
+    return engine_->locked_schedule_at(deadline, pending_timer(0, missed_periods::skip, false,
+                                                               engine_->memory_of_callables(),
+                                                               expiry{this, &queue}));
   }
 
   void withdraw_idle(wait_queue& queue) {
     unlink_idle(queue);
-    engine_->cancel(std::exchange(queue.entry, timer_id()));
+    engine_->locked_cancel(std::exchange(queue.entry, timer_id()));
   }
 
   void make_idle(wait_queue& queue) {
@@ -247,13 +248,11 @@ private:
   }
 
   handler_memory::owned memory_{new handler_memory}; // handlers may outlive this
-  std::mutex mutex_;
   std::shared_ptr<engine> engine_;
   std::size_t waiting_ = 0;    // timers that somebody waits for
   bool shut_down_;             // from the start, if the context was ending by then
   wait_queue* idle_ = nullptr; // have an entry, and nobody waits for them
-  wait_queue* free_ = nullptr;
-  std::deque<wait_queue> queues_;
+  wait_queue_pool queues_;
 };
 
 /// Ends the waits with the context. Its timers keep the rest, and may outlive it.

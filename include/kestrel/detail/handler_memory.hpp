@@ -8,6 +8,7 @@
 
 #include <kestrel/version.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -17,7 +18,8 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// What does not fit into a block comes from the heap. Thread safe.
+/// What does not fit into a block comes from the heap. Thread safe; giving a block back takes no
+/// lock.
 template <std::size_t BlockSize>
 class block_memory {
   struct free_block {
@@ -32,19 +34,23 @@ public:
   block_memory& operator=(const block_memory&) = delete;
 
   ~block_memory() {
-    while (free_ != nullptr)
-      ::operator delete(std::exchange(free_, free_->next));
+    free_all(free_);
+    free_all(returned_.load(std::memory_order_acquire));
   }
 
   void* allocate(std::size_t size) {
     if (size > block_size)
       return ::operator new(size);
-    void* block = take_free();
-    if (block == nullptr) {
-      block = ::operator new(block_size);
+    {
       const std::lock_guard lock(mutex_);
-      ++in_use_;
+      if (free_ == nullptr && returned_.load(std::memory_order_relaxed) != &retired_)
+        free_ = returned_.exchange(nullptr, std::memory_order_acquire);
+      if (free_ != nullptr)
+        return std::exchange(free_, free_->next);
     }
+    void* const block = ::operator new(block_size);
+    const std::lock_guard lock(mutex_);
+    ++blocks_;
     return block;
   }
 
@@ -53,42 +59,53 @@ public:
       ::operator delete(p);
       return;
     }
-    std::unique_lock lock(mutex_);
-    free_ = ::new (p) free_block{free_};
-    --in_use_;
-    end_if_retired(lock);
+    free_block* const block = ::new (p) free_block{returned_.load(std::memory_order_relaxed)};
+    do {
+      if (block->next == &retired_)
+        return drop(block);
+    } while (!returned_.compare_exchange_weak(block->next, block, std::memory_order_release,
+                                              std::memory_order_relaxed));
   }
 
   /// For an owner who may go while blocks are in use: the memory goes with the last of them.
   struct retire {
     void operator()(block_memory* memory) const noexcept {
       std::unique_lock lock(memory->mutex_);
-      memory->retired_ = true;
-      memory->end_if_retired(lock);
+      memory->blocks_ -= free_all(std::exchange(memory->free_, nullptr));
+      memory->blocks_ -= free_all(memory->returned_.exchange(&retired_, std::memory_order_acquire));
+      memory->end_if_unused(lock);
     }
   };
   using owned = std::unique_ptr<block_memory, retire>;
 
 private:
-  void* take_free() noexcept {
-    const std::lock_guard lock(mutex_);
-    if (free_ == nullptr)
-      return nullptr;
-    ++in_use_;
-    return std::exchange(free_, free_->next);
+  /// Returns how many.
+  static std::size_t free_all(free_block* first) noexcept {
+    std::size_t n = 0;
+    for (; first != nullptr && first != &retired_; ++n)
+      ::operator delete(std::exchange(first, first->next));
+    return n;
   }
 
-  void end_if_retired(std::unique_lock<std::mutex>& lock) noexcept {
-    if (!retired_ || in_use_ != 0)
+  void drop(free_block* block) noexcept {
+    ::operator delete(block);
+    std::unique_lock lock(mutex_);
+    --blocks_;
+    end_if_unused(lock);
+  }
+
+  void end_if_unused(std::unique_lock<std::mutex>& lock) noexcept {
+    if (blocks_ != 0)
       return;
     lock.unlock();
     delete this;
   }
 
+  inline static free_block retired_{}; // what `returned_` is once the owner has gone
+  std::atomic<free_block*> returned_ = nullptr;
   std::mutex mutex_;
   free_block* free_ = nullptr;
-  std::size_t in_use_ = 0; // blocks
-  bool retired_ = false;
+  std::size_t blocks_ = 0; // in all
 };
 
 using handler_memory = block_memory<256>;

@@ -7,6 +7,8 @@
 
 #include <kestrel/version.hpp>
 
+#include <cstddef>
+
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
@@ -15,6 +17,13 @@ inline void prefetch_line([[maybe_unused]] const void* line) noexcept {
   __builtin_prefetch(line, 1);
   __asm__ volatile(""); // else GCC drops calls of functions that do nothing but this
 #endif
+}
+
+/// All the lines of an object that begins at one.
+template <class T>
+void prefetch_object(const T* object) noexcept {
+  for (std::size_t offset = 0; offset < sizeof(T); offset += 64)
+    prefetch_line(reinterpret_cast<const char*>(object) + offset);
 }
 
 } // namespace detail

@@ -208,13 +208,15 @@ public:
   bool postpone_after(timer_id id, std::int64_t delay) override {
     const guard_type guard(mutex_);
     wheel_.prefetch(id);
-    return move(id, deadline_after(clock_.now_for_delay(), delay, is_periodic(id, delay)), keep_callback(id));
+    return move(id, deadline_after(clock_.now_for_delay(), delay, is_periodic(id, delay)),
+                keep_callback(id));
   }
 
   bool postpone_after(timer_id id, std::int64_t delay, callback&& action) override {
     const guard_type guard(mutex_);
     wheel_.prefetch(id);
-    return replace(id, deadline_after(clock_.now_for_delay(), delay, is_periodic(id, delay)), action);
+    return replace(id, deadline_after(clock_.now_for_delay(), delay, is_periodic(id, delay)),
+                   action);
   }
 
   bool postpone_at(timer_id id, std::uint64_t deadline) {
@@ -245,6 +247,29 @@ public:
     }
     return moved;
   }
+
+  // ---- For an owner that keeps more under the wheel's lock, and holds it
+
+  [[nodiscard]] lock_type lock() const { return lock_type(mutex_); }
+
+  timer_id locked_schedule_at(std::uint64_t deadline, pending_timer&& entry) {
+    return insert(deadline, entry);
+  }
+
+  bool locked_postpone_at(timer_id id, std::uint64_t deadline) {
+    return move(id, deadline, keep_callback(id));
+  }
+
+  /// Asks the memory for what `locked_postpone_at` will read.
+  void locked_prefetch(timer_id id) const noexcept { wheel_.prefetch(id); }
+
+  /// Not for callbacks that must be destroyed outside the lock.
+  bool locked_cancel(timer_id id) {
+    leftovers left;
+    return cancel(id, left);
+  }
+
+  // ---- Questions
 
   std::optional<std::int64_t> expiry_ns(timer_id id) const override {
     const guard_type guard(mutex_);
@@ -437,12 +462,13 @@ private:
   }
 
   auto keep_callback(timer_id id) noexcept {
-    return [this, id](std::uint64_t deadline) { wheel_.postpone_at(id, deadline); };
+    return [this, id](std::uint64_t deadline) { return wheel_.postpone_at(id, deadline); };
   }
 
   auto swap_callback(timer_id id, callback& action) noexcept {
     return [this, id, &action](std::uint64_t deadline) {
-      wheel_.postpone_at(id, deadline, [&action](pending_timer& t) { swap(t.action, action); });
+      return wheel_.postpone_at(id, deadline,
+                                [&action](pending_timer& t) { swap(t.action, action); });
     };
   }
 
@@ -455,11 +481,14 @@ private:
 
   template <class PostponeTo>
   bool move(timer_id id, std::uint64_t deadline, const PostponeTo& postpone_to) {
-    if (!wheel_.expiry(id))
-      return false;
-    if (armed_ == never) // all timers are out, and this one may be filed: then someone has to come
+    if (armed_ ==
+        never) { // all timers are out, and this one may be filed: someone has to come then
+      if (!wheel_.expiry(id))
+        return false;
       arm(tick_at_or_after(deadline));
-    postpone_to(deadline); // or throws; nothing else does any more
+    }
+    if (!postpone_to(deadline)) // or it throws; nothing else does any more
+      return false;
     if (wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
       file_again(id); // who holds it will find that it is gone
     arm_if_earlier();

@@ -9,7 +9,7 @@
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/wait_op.hpp>
-#include <kestrel/timer_id.hpp>
+#include <kestrel/detail/wait_room.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -48,15 +48,6 @@ protected:
 };
 
 using timer_wait_ptr = wait_op_ptr<timer_wait>;
-
-/// What one timer's waits are kept in. All of it is under the host's lock.
-struct alignas(64) wait_queue {
-  wait_op_list<timer_wait> waits; // for the deadline
-  wait_op_list<timer_wait> sent;  // on their way: not owned, and taken out as they arrive
-  timer_id entry;                 // in the wheel, or none
-  wait_queue* previous = nullptr; // idle ones are in a list,
-  wait_queue* next = nullptr;     // and so are free ones
-};
 
 /// What the waits see of the timers of a context.
 class wait_host {
@@ -137,7 +128,7 @@ public:
   }
 
   void send(std::shared_ptr<wait_host> host, wait_queue& queue) noexcept override {
-    const Work executor(this->work_);
+    const auto executor = untracked(this->work_);
     const auto allocator = net::get_associated_allocator(this->handler_, this->allocator_);
     net::post(executor,
               arrival<Handler, Allocator>(std::move(host), queue, timer_wait_ptr(this), allocator));
@@ -157,23 +148,38 @@ inline const io_executor* of_io_context(const net::any_io_executor& executor) no
   return target_of<io_executor>(executor);
 }
 
-/// `executor` is the timer's, and `memory` that of the timers of its context.
-template <class Handler, class Executor>
-timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, handler_memory& memory) {
-  using lent = handler_allocator<void>;
-  const auto own = net::get_associated_executor(handler, executor);
-  if constexpr (may_be_of_io_context<std::decay_t<decltype(own)>>) {
+/// The io_context's executor that `own` is, if that is the context of `timers` too.
+template <class Executor, class TimersExecutor>
+const io_executor* of_same_io_context(const Executor& own, const TimersExecutor& timers) noexcept {
+  if constexpr (may_be_of_io_context<Executor>) {
     const io_executor* const io = of_io_context(own);
     if (io != nullptr &&
-        &net::query(*io, net::execution::context) == &net::query(executor, net::execution::context))
-      return timer_wait_of<Handler, io_work, lent>::make(
-          std::move(handler), net::prefer(*io, net::execution::outstanding_work.tracked),
-          lent(memory));
+        &net::query(*io, net::execution::context) == &net::query(timers, net::execution::context))
+      return io;
   }
-  const auto work = work_of(handler, executor);
-  using own_memory = std::allocator<void>;
-  return timer_wait_of<Handler, std::decay_t<decltype(work)>, own_memory>::make(std::move(handler),
-                                                                                work, own_memory());
+  return nullptr;
+}
+
+/// `executor` is the timer's, and `memory` that of the timers of its context.
+template <class Handler, class Executor>
+timer_wait_ptr make_timer_wait(Handler&& handler, const Executor& executor, wait_room& room,
+                               handler_memory& memory) {
+  using lent = wait_allocator<void>;
+  const auto make = [&handler](const auto& own, const auto& allocator) {
+    const auto work = net::prefer(own, net::execution::outstanding_work.tracked);
+    return timer_wait_of<Handler, std::decay_t<decltype(work)>,
+                         std::decay_t<decltype(allocator)>>::make(std::move(handler), work,
+                                                                  allocator);
+  };
+  const auto make_for = [&](const auto& own) {
+    if (const io_executor* const io = of_same_io_context(own, executor))
+      return make(*io, lent(room, memory));
+    return make(own, std::allocator<void>());
+  };
+  if constexpr (has_own_executor<Handler>)
+    return make_for(net::get_associated_executor(handler, executor));
+  else
+    return make_for(executor);
 }
 
 } // namespace detail

@@ -39,8 +39,16 @@ public:
   /// Ends this object. The handler is destroyed and not called.
   virtual void discard() noexcept = 0;
 
-  /// Tells operations apart, those that are over too.
+  /// Tells operations that wait for the same apart, those that are over too. Who began later has a
+  /// larger one.
   [[nodiscard]] std::uint64_t ticket() const noexcept { return ticket_; }
+  void set_ticket(std::uint64_t ticket) noexcept { ticket_ = ticket; }
+
+  /// One that is larger than all before.
+  static std::uint64_t next_ticket() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
 
 protected:
   ~wait_op() = default;
@@ -49,12 +57,7 @@ private:
   template <class>
   friend class wait_op_list;
 
-  static std::uint64_t next_ticket() noexcept {
-    static std::atomic<std::uint64_t> last{0};
-    return last.fetch_add(1, std::memory_order_relaxed) + 1;
-  }
-
-  const std::uint64_t ticket_ = next_ticket();
+  std::uint64_t ticket_ = 0;
   wait_op* before_ = nullptr; // trees of operations, see wait_op_list
   wait_op* behind_ = nullptr;
 };
@@ -232,6 +235,12 @@ auto work_of(const Handler& handler, const Executor& executor) {
                      net::execution::outstanding_work.tracked);
 }
 
+/// The same executor, whose copies, of which posting makes some, count as no work.
+template <class Work>
+auto untracked(const Work& work) {
+  return net::prefer(work, net::execution::outstanding_work.untracked);
+}
+
 /// A handler with its memory and its executor, `Work`, whose work counts or need not. `Op` is the
 /// class derived from this, `Base` is wait_op<Results...> or derived from it, and `Allocator` for
 /// handlers without their own.
@@ -259,7 +268,7 @@ public:
     completed handler(std::move(handler_), allocator_, ec, std::move(results)...);
     const Work work(std::move(work_));
     free(handler.get_allocator());
-    net::post(work, std::move(handler));
+    net::post(untracked(work), std::move(handler));
   }
 
   void complete_at_once(net::error_code ec, Results... results) override {
@@ -326,8 +335,10 @@ template <class Base, class Handler, class... Results>
 wait_op_ptr<Base> make_wait_op(Handler&& handler, const net::any_io_executor& executor,
                                const wait_op<Results...>* /* a Base */) {
   const auto work = work_of(handler, executor);
-  return wait_op_of<Base, Handler, std::decay_t<decltype(work)>, Results...>::make(
+  wait_op_ptr<Base> op = wait_op_of<Base, Handler, std::decay_t<decltype(work)>, Results...>::make(
       std::move(handler), work, std::allocator<void>());
+  op->set_ticket(Base::next_ticket());
+  return op;
 }
 
 /// `executor` is for handlers that have none of their own. A handler that is an lvalue is copied.
