@@ -36,6 +36,8 @@ KESTREL_BEGIN_NAMESPACE
 /// queued, as long as these have not been called; and the waits of a timer that was moved can still
 /// be cancelled through their slots.
 ///
+/// The last 16 waits of a context that were cancelled may each wake it once when they were due.
+///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: O(1) amortised for each wait that begins or ends, and O(log m) in the m waits that
 /// this timer has. In steady state, nothing is allocated but
@@ -153,7 +155,7 @@ public:
 
   /// Cancels all waits and returns how many.
   std::size_t expires_at(const time_point& expiry) {
-    const std::size_t cancelled = reset();
+    const std::size_t cancelled = cancel();
     expiry_ = expiry;
     return cancelled;
   }
@@ -162,7 +164,7 @@ public:
   std::size_t expires_after(const duration& delay) {
     detail::prefetch_object(queue_); // comes while the clock is read
     expiry_ = after(delay);
-    return reset();
+    return cancel();
   }
 
   /// Blocks until the expiry, not rounded to a tick, on the clock itself: not on virtual time.
@@ -220,8 +222,6 @@ private:
       return time_point::min();
     return now + delay;
   }
-
-  std::size_t reset() { return queue_ != nullptr ? waits_->reset(*queue_) : 0; }
 
   void release() {
     if (queue_ != nullptr)

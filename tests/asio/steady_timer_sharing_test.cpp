@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -280,4 +281,28 @@ TEST_CASE("Timers of one context may be used from several threads", "[steady_tim
   pool.join();
   CHECK(seen.completed + seen.aborted == 2 * rounds);
   CHECK(static_cast<std::size_t>(seen.aborted) == cancelled);
+}
+
+// ---- What is left of waits that were cancelled
+
+TEST_CASE_METHOD(one_context, "Cancelled waits hardly ever wake the context when they were due",
+                 "[steady_timer][cancel]") {
+  kestrel_timer last(io, 1h);
+  last.async_wait(note(seen));
+  std::deque<kestrel_timer> timers;
+  for (int i = 1; i <= 200; ++i) {
+    timers.emplace_back(io, i * 1s);
+    timers.back().async_wait([](asio::error_code) {});
+  }
+  for (kestrel_timer& t : timers)
+    t.cancel();
+  settle(io);
+  std::size_t handlers = 0;
+  for (int i = 0; i != 300; ++i) {
+    manual_clock::advance(1s);
+    handlers += settle(io);
+  }
+  CHECK(handlers <= 40); // two for each of those that were cancelled last
+  stall(io, 1h);
+  CHECK(seen == asio::error_code());
 }

@@ -25,9 +25,10 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// A timer that is reset loses its waits and mostly gets a new one at once. So its entry stays in
-/// the wheel meanwhile, idle, and is postponed then. But when nobody waits for any timer of the
-/// context, there is no entry, which would keep `run()` from returning.
+/// A timer that is reset or cancelled loses its waits, and often gets a new one soon. So its entry
+/// stays in the wheel meanwhile, idle, and is postponed then. Only a few are kept that way, since
+/// an entry that remains idle wakes the context for nothing when its time comes; and none when
+/// nobody waits for any timer of the context, since it would keep `run()` from returning.
 ///
 /// Thread safe.
 template <class Clock>
@@ -56,6 +57,8 @@ public:
   void release(wait_queue& queue) {
     cancel(queue);
     const auto lock = engine_->lock();
+    if (queue.entry)
+      withdraw_idle(queue);
     queues_.release(queue);
   }
 
@@ -63,6 +66,7 @@ public:
 
   /// All waits of a queue are for the same deadline.
   void wait(wait_queue& queue, std::uint64_t deadline, timer_wait_ptr wait) {
+    queue.may_wait = true;
     const auto lock = engine_->lock();
     if (shut_down_)
       return; // as if it had been there before
@@ -71,10 +75,22 @@ public:
     queue.waits.push(std::move(wait));
   }
 
-  /// Cancels all, and returns how many. The deadline is about to change.
-  std::size_t reset(wait_queue& queue) { return cancel_all(queue, true); }
-
-  std::size_t cancel(wait_queue& queue) { return cancel_all(queue, false); }
+  /// Cancels all, and returns how many. Handlers are posted, and that not under the lock.
+  std::size_t cancel(wait_queue& queue) {
+    if (!std::exchange(queue.may_wait, false))
+      return 0;
+    auto lock = engine_->lock();
+    engine_->locked_prefetch(queue.entry); // for the next wait
+    std::size_t cancelled = abort_sent(queue);
+    wait_list aborted(std::move(queue.waits));
+    const bool was_last = !aborted.empty() && make_idle(queue);
+    lock.unlock();
+    for (; !aborted.empty(); ++cancelled)
+      abort(aborted.pop());
+    if (was_last)
+      tidy();
+    return cancelled;
+  }
 
   /// The one that has waited longest.
   std::size_t cancel_one(wait_queue& queue) {
@@ -95,7 +111,7 @@ public:
       abort_sent(queue);
       queue.entry = timer_id();
     });
-    idle_ = nullptr;
+    idle_ = {};
   }
 
 private:
@@ -113,7 +129,7 @@ private:
       return;
     queue.entry = timer_id();
     if (queue.waits.empty()) {
-      unlink_idle(queue);
+      idle_.remove(queue);
       return;
     }
     --waiting_;
@@ -142,24 +158,7 @@ private:
     static_cast<void>(queue.sent.take(wait.ticket()).release());
   }
 
-  // ---- Cancelling. Handlers are posted, and that not under the lock.
-
-  std::size_t cancel_all(wait_queue& queue, bool keep_entry) {
-    auto lock = engine_->lock();
-    if (keep_entry)
-      engine_->locked_prefetch(queue.entry);
-    std::size_t cancelled = abort_sent(queue);
-    wait_list aborted(std::move(queue.waits));
-    if (!aborted.empty())
-      make_idle(queue);
-    const bool keeps_entry = !queue.entry || (keep_entry && waiting_ != 0);
-    lock.unlock();
-    for (; !aborted.empty(); ++cancelled)
-      abort(aborted.pop());
-    if (!keeps_entry)
-      tidy(queue, keep_entry);
-    return cancelled;
-  }
+  // ---- Cancelling
 
   /// The one that `take` takes out of the list that has it.
   template <class Take>
@@ -172,22 +171,18 @@ private:
     timer_wait_ptr wait = take(queue.waits);
     if (wait == nullptr)
       return 0;
-    const bool was_last = queue.waits.empty();
-    if (was_last)
-      make_idle(queue);
+    const bool was_last = queue.waits.empty() && make_idle(queue);
     lock.unlock();
     abort(std::move(wait));
     if (was_last)
-      tidy(queue, false);
+      tidy();
     return 1;
   }
 
-  /// Takes entries out of the wheel, whose driver may be called off by that: its handler must come
-  /// after the aborted ones, since it may find other timers due.
-  void tidy(wait_queue& queue, bool keep_entry) {
+  /// Takes all entries out of the wheel if nobody waits any more. That calls off its driver, whose
+  /// handler must come after the aborted ones, since it may find other timers due.
+  void tidy() {
     const auto lock = engine_->lock();
-    if (!keep_entry && queue.entry && queue.waits.empty())
-      withdraw_idle(queue);
     withdraw_idle_if_alone();
   }
 
@@ -208,10 +203,10 @@ private:
     if (!queue.entry) {
       queue.entry = insert(queue, deadline);
     } else {
-      if (!engine_->locked_postpone_at(queue.entry,
-                                       deadline)) // it is expiring, and will find another
+      // If it is expiring, it will find another.
+      if (!engine_->locked_postpone_at(queue.entry, deadline))
         queue.entry = insert(queue, deadline);
-      unlink_idle(queue);
+      idle_.remove(queue);
     }
     ++waiting_;
   }
@@ -223,35 +218,32 @@ private:
   }
 
   void withdraw_idle(wait_queue& queue) {
-    unlink_idle(queue);
+    idle_.remove(queue);
     engine_->locked_cancel(std::exchange(queue.entry, timer_id()));
   }
 
-  void make_idle(wait_queue& queue) {
-    queue.previous = nullptr;
-    queue.next = idle_;
-    if (idle_ != nullptr)
-      idle_->previous = &queue;
-    idle_ = &queue;
-    --waiting_;
-  }
-
-  void unlink_idle(wait_queue& queue) noexcept {
-    (queue.previous != nullptr ? queue.previous->next : idle_) = queue.next;
-    if (queue.next != nullptr)
-      queue.next->previous = queue.previous;
-  }
-
   void withdraw_idle_if_alone() {
-    while (waiting_ == 0 && idle_ != nullptr)
-      withdraw_idle(*idle_);
+    while (waiting_ == 0 && idle_.first() != nullptr)
+      withdraw_idle(*idle_.first());
   }
+
+  /// True if nobody waits for any timer any more.
+  bool make_idle(wait_queue& queue) {
+    idle_.push(queue);
+    if (--waiting_ == 0)
+      return true;
+    if (idle_.size() > max_idle)
+      withdraw_idle(*idle_.first());
+    return false;
+  }
+
+  static constexpr std::size_t max_idle = 16;
 
   handler_memory::owned memory_{new handler_memory}; // handlers may outlive this
   std::shared_ptr<engine> engine_;
-  std::size_t waiting_ = 0;    // timers that somebody waits for
-  bool shut_down_;             // from the start, if the context was ending by then
-  wait_queue* idle_ = nullptr; // have an entry, and nobody waits for them
+  std::size_t waiting_ = 0; // timers that somebody waits for
+  bool shut_down_;          // from the start, if the context was ending by then
+  wait_queue_list idle_;    // have an entry, and nobody waits for them
   wait_queue_pool queues_;
 };
 

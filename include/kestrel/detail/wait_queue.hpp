@@ -23,16 +23,43 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// What one timer's waits are kept in. Under the host's lock, but for the last two, which are the
-/// timer's.
+/// What one timer's waits are kept in. Under the host's lock, but for the last three, which are
+/// the timer's.
 struct alignas(64) wait_queue {
   wait_op_list<timer_wait> waits; // for the deadline
   wait_op_list<timer_wait> sent;  // on their way: not owned, and taken out as they arrive
   timer_id entry;                 // in the wheel, or none
-  wait_queue* previous = nullptr; // idle ones are in a list,
-  wait_queue* next = nullptr;     // and so are free ones
+  wait_queue* previous = nullptr; // see wait_queue_list
+  wait_queue* next = nullptr;     // the same, and see wait_queue_pool
+  bool may_wait = false;          // somebody, since all waits were cancelled
   std::uint64_t last_ticket = 0;
   wait_room room; // most timers have one wait at a time
+};
+
+/// Queues in the order in which they were added, linked through themselves.
+class wait_queue_list {
+public:
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] wait_queue* first() const noexcept { return first_; }
+
+  void push(wait_queue& queue) noexcept {
+    queue.previous = last_;
+    queue.next = nullptr;
+    (last_ != nullptr ? last_->next : first_) = &queue;
+    last_ = &queue;
+    ++size_;
+  }
+
+  void remove(wait_queue& queue) noexcept {
+    (queue.previous != nullptr ? queue.previous->next : first_) = queue.next;
+    (queue.next != nullptr ? queue.next->previous : last_) = queue.previous;
+    --size_;
+  }
+
+private:
+  wait_queue* first_ = nullptr;
+  wait_queue* last_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 /// Queues are used again, and never freed. Under the host's lock.
