@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What callbacks and waits are associated with, and that it is honoured everywhere: allocators,
-// executors of every kind, slots of coroutines, immediate executors, default completion tokens.
+// executors of every kind, slots of coroutines, default completion tokens.
 
 #include "manual_clock.hpp"
 #include "notices.hpp"
@@ -27,10 +27,6 @@
 #include <asio/use_awaitable.hpp>
 #endif
 
-#if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
-#include <asio/bind_immediate_executor.hpp>
-#endif
-
 #include <catch.hpp>
 
 #include <algorithm>
@@ -49,7 +45,6 @@
 using namespace kestrel_tests;
 using asio::cancellation_type;
 using kestrel::completion;
-using kestrel::errc;
 using kestrel::timer_id;
 using kestrel::timer_task;
 
@@ -275,82 +270,6 @@ TEST_CASE_METHOD(one_wheel, "Callbacks and handlers may be bound to the system's
   while (!wheel.empty())
     std::this_thread::yield();
 }
-
-// ---- Immediate executors
-
-TEST_CASE_METHOD(one_wheel,
-                 "A wait that ends at once does not call from the function that began it",
-                 "[associators][immediate]") {
-  notices told;
-  auto timer = wheel.schedule(timer_task::periodic(10ms, 10ms));
-  pass(io, 20ms);
-  timer.async_wait(told.note());
-  wheel.async_wait({}, told.note());
-  CHECK(told.empty());
-  settle(io);
-  CHECK(told == notices{fired(2), gone});
-}
-
-#if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
-
-TEST_CASE_METHOD(one_wheel, "A wait that ends at once calls through the immediate executor",
-                 "[associators][immediate]") {
-  notices told;
-  auto timer = wheel.schedule(timer_task::periodic(10ms, 10ms));
-  const auto at_once = [&] {
-    return asio::bind_immediate_executor(asio::system_executor(), told.note());
-  };
-  timer.async_wait(at_once());
-  CHECK(told.empty());
-  pass(io, 10ms);
-  CHECK(told == notices{fired()});
-  pass(io, 20ms);
-  timer.async_wait(at_once());
-  CHECK(told == notices{fired(), fired(2)});
-  wheel.async_wait({}, at_once());
-  CHECK(told == notices{fired(), fired(2), gone});
-  manual_wheel::handle_type().async_wait(at_once());
-  CHECK(told.size() == 4);
-}
-
-TEST_CASE_METHOD(one_wheel, "The immediate executor leads to the handler's own executor",
-                 "[associators][immediate]") {
-  asio::io_context other;
-  notices told;
-  wheel.async_wait({}, asio::bind_immediate_executor(asio::system_executor(),
-                                                     asio::bind_executor(other, told.note())));
-  CHECK(told.empty());
-  CHECK(other.run() == 1);
-  CHECK(told == notices{gone});
-}
-
-TEST_CASE_METHOD(one_wheel, "A receiver that is served at once uses its immediate executor",
-                 "[associators][immediate][service]") {
-  kestrel::timer_service service{wheel};
-  int told = 0;
-  asio::error_code error;
-  const auto receive = [&] {
-    service.async_receive(
-        asio::bind_immediate_executor(asio::system_executor(), [&](asio::error_code ec, auto) {
-          ++told;
-          error = ec;
-        }));
-  };
-  service.schedule_after(10ms);
-  receive();
-  CHECK(told == 0);
-  service.schedule_after(10ms);
-  stall(io, 10ms);
-  CHECK(told == 1);
-  receive();
-  CHECK(told == 2);
-  service.shutdown();
-  receive();
-  CHECK(told == 3);
-  CHECK(error == errc::shut_down);
-}
-
-#endif
 
 // ---- Default completion tokens
 
