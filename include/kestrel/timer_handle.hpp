@@ -150,7 +150,8 @@ public:
   /// is no news yet, or none will come.
   [[nodiscard]] std::optional<completion> try_wait() const {
     begin_to_read();
-    return watch_ != nullptr ? host_->try_wait(*watch_, *cursor_) : std::nullopt;
+    const auto news = watch_ != nullptr ? host_->try_wait(*watch_, *cursor_) : std::nullopt;
+    return news && !news->error ? std::optional(news->what) : std::nullopt;
   }
 
 private:

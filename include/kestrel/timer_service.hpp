@@ -231,15 +231,8 @@ public:
     return net::async_initiate<CompletionToken, void(net::error_code, timer_notification)>(
         detail::initiation(host_,
                            [host = host_, state = state_](auto&& handler) {
-                             const auto slot = net::get_associated_cancellation_slot(handler);
-                             auto op = detail::make_wait_op<detail::receive_op>(
-                                 std::forward<decltype(handler)>(handler), host->any_executor());
-                             detail::on_cancellation(
-                                 slot, [s = std::weak_ptr(state), ticket = op->ticket()] {
-                                   if (const auto still_there = s.lock())
-                                     still_there->abort(ticket);
-                                 });
-                             state->receive(std::move(op));
+                             begin_to_receive<std::decay_t<decltype(handler)>>(
+                                 *host, state, std::forward<decltype(handler)>(handler));
                            }),
         token);
   }
@@ -257,6 +250,23 @@ public:
   }
 
 private:
+  template <class Handler>
+  static void begin_to_receive(const detail::timer_host& host,
+                               const std::shared_ptr<detail::service_state>& state,
+                               Handler handler) {
+    if constexpr (detail::has_immediate_executor<Handler>) {
+      if (const auto now = state->receive_now())
+        return detail::complete_at_once(std::move(handler), now->error, now->notification);
+    }
+    const auto slot = net::get_associated_cancellation_slot(handler);
+    auto op = detail::make_wait_op<detail::receive_op>(std::move(handler), host.any_executor());
+    detail::on_cancellation(slot, [s = std::weak_ptr(state), ticket = op->ticket()] {
+      if (const auto still_there = s.lock())
+        still_there->abort(ticket);
+    });
+    state->receive(std::move(op));
+  }
+
   batch_handle_type keep(detail::new_timers& batch, detail::subscriptions& subscribed) {
     subscribed.keep(batch.ids, *host_);
     return batch_handle_type(host_, std::move(batch.ids), std::move(batch.watches));

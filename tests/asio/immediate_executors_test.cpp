@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// Waits that end at once: where their handlers are called, with an immediate executor and without.
-// Asio has these since 1.28. With an older one, all of this is compiled twice, with a stand-in the
-// second time (tests/newer_asio).
+// Waits that end at once: where their handlers are called, with an immediate
+// executor and without. Asio has these since 1.28. With an older one, all of
+// this is compiled twice, with a stand-in the second time (tests/newer_asio).
 
 #include "manual_clock.hpp"
 #include "notices.hpp"
@@ -103,6 +103,33 @@ TEST_CASE_METHOD(one_wheel, "A receiver that is served at once uses its immediat
   receive();
   CHECK(told == 3);
   CHECK(error == errc::shut_down);
+}
+
+TEST_CASE_METHOD(one_wheel, "A wait that ends at once does not end the work of its context",
+                 "[immediate]") {
+  kestrel::timer_service service{wheel};
+  auto timer = wheel.schedule(timer_task::one_shot(10ms));
+  service.schedule_after(10ms);
+  stall(io, 10ms);
+  io.restart();
+  int told = 0;
+  const auto at_once = asio::bind_immediate_executor(
+      asio::system_executor(), [&](asio::error_code, const auto&) { ++told; });
+  timer.async_wait(at_once); // fired
+  CHECK_FALSE(io.stopped());
+  timer.async_wait(at_once); // gone
+  CHECK_FALSE(io.stopped());
+  wheel.async_wait({}, at_once);
+  CHECK_FALSE(io.stopped());
+  service.async_receive(at_once);
+  CHECK_FALSE(io.stopped());
+  service.shutdown();
+  service.async_receive(at_once);
+  CHECK_FALSE(io.stopped());
+  CHECK(told == 5);
+  asio::post(io, [&] { ++told; });
+  CHECK(io.run() == 1);
+  CHECK(told == 6);
 }
 
 TEST_CASE_METHOD(one_wheel, "A wait that does not end at once is as it was without",

@@ -740,7 +740,6 @@ public:
   }
 
   void complete(asio::error_code) noexcept override {}
-  void complete_at_once(asio::error_code) override {}
   void discard() noexcept override { delete this; }
 
 private:

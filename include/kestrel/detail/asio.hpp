@@ -180,9 +180,17 @@ inline constexpr bool has_immediate_executor =
                     net::any_io_executor> ||
     std::is_same_v<typename net::associated_immediate_executor<F, net::system_executor>::type,
                    net::any_io_executor>;
+
+template <class F>
+auto immediate_executor_of(const F& f) noexcept {
+  return net::get_associated_immediate_executor(f, net::any_io_executor());
+}
 #else
 template <class F>
 inline constexpr bool has_immediate_executor = false;
+
+template <class F>
+net::any_io_executor immediate_executor_of(const F& f) noexcept; // nobody has one
 #endif
 
 /// The Executor inside an `executor`, or null if it holds another or there is no RTTI to tell.

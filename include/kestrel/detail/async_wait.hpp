@@ -16,38 +16,52 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <type_traits>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// Waits for the next notice of a timer. `of` is null if there is no such timer, `host` for a
-/// handle that names none.
+/// Begins to wait for the next notice of a timer. `of` is null if there is no such timer, `host`
+/// for a handle that names none.
+template <class Handler>
+void begin_wait(const std::shared_ptr<timer_host>& host, Handler handler,
+                const std::shared_ptr<watch>& of, std::shared_ptr<notice_cursor> cursor) {
+  const notice none{errc::no_such_timer, {}};
+  if constexpr (has_immediate_executor<Handler>) {
+    if (const auto news = of != nullptr ? host->try_wait(*of, *cursor) : std::optional(none))
+      return complete_at_once(std::move(handler), news->error, news->what);
+  }
+  const auto slot = net::get_associated_cancellation_slot(handler);
+  notice_op_ptr op = make_wait_op<notice_op>(
+      std::move(handler),
+      host != nullptr ? host->any_executor() : net::any_io_executor(net::system_executor()));
+  if (of == nullptr) {
+    op.release()->complete(none.error, none.what);
+    return;
+  }
+  op->cursor = std::move(cursor);
+  on_cancellation(slot, [host = std::weak_ptr(host), of, ticket = op->ticket()] {
+    if (const auto still_there = host.lock())
+      still_there->abort_wait(*of, ticket);
+  });
+  if (notice_op_ptr told = host->wait(*of, std::move(op))) {
+    notice_op* const ended = told.release();
+    ended->complete(ended->told.error, ended->told.what);
+  }
+}
+
 template <class CompletionToken>
 auto async_wait(const std::shared_ptr<timer_host>& host, std::shared_ptr<watch> of,
                 std::shared_ptr<notice_cursor> cursor, CompletionToken&& token) {
   return net::async_initiate<CompletionToken, void(net::error_code, completion)>(
-      initiation(
-          host,
-          [h = host](auto&& handler, std::shared_ptr<watch> w, std::shared_ptr<notice_cursor> c) {
-            const auto slot = net::get_associated_cancellation_slot(handler);
-            notice_op_ptr op = make_wait_op<notice_op>(
-                std::forward<decltype(handler)>(handler),
-                h != nullptr ? h->any_executor() : net::any_io_executor(net::system_executor()));
-            if (w == nullptr) {
-              op.release()->complete_at_once(net::error_code(errc::no_such_timer), {});
-              return;
-            }
-            op->cursor = std::move(c);
-            on_cancellation(slot, [host = std::weak_ptr(h), of = w, ticket = op->ticket()] {
-              if (const auto still_there = host.lock())
-                still_there->abort_wait(*of, ticket);
-            });
-            if (notice_op_ptr told = h->wait(*w, std::move(op))) {
-              notice_op* const ended = told.release();
-              ended->complete_at_once(ended->error, ended->notice);
-            }
-          }),
+      initiation(host,
+                 [h = host](auto&& handler, const std::shared_ptr<watch>& w,
+                            std::shared_ptr<notice_cursor> c) {
+                   begin_wait<std::decay_t<decltype(handler)>>(
+                       h, std::forward<decltype(handler)>(handler), w, std::move(c));
+                 }),
       token, std::move(of), std::move(cursor));
 }
 

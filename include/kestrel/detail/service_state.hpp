@@ -34,6 +34,12 @@ namespace detail {
 
 using receive_op = wait_op<timer_notification>;
 
+/// What a receiver is told. With an error, there is no notification.
+struct received {
+  net::error_code error;
+  timer_notification notification;
+};
+
 class service_state;
 
 /// One timer of the service, for as long as it is pending or waits in the queue.
@@ -121,21 +127,25 @@ public:
   }
 
   void receive(wait_op_ptr<receive_op> op) {
-    timer_notification told;
+    std::optional<received> now;
     {
       const std::lock_guard lock(mutex_);
-      if (first_ != nullptr)
-        told = pop();
-      else if (!closed_)
+      now = receive();
+      if (!now)
         return receivers_.push(std::move(op));
     }
-    op.release()->complete_at_once(told.id ? net::error_code() : net::error_code(errc::shut_down),
-                                   told);
+    op.release()->complete(now->error, now->notification);
+  }
+
+  /// What ends an operation at once, if anything does.
+  std::optional<received> receive_now() noexcept {
+    const std::lock_guard lock(mutex_);
+    return receive();
   }
 
   std::optional<timer_notification> try_receive() noexcept {
-    const std::lock_guard lock(mutex_);
-    return first_ != nullptr ? std::optional(pop()) : std::nullopt;
+    const std::optional<received> now = receive_now();
+    return now && !now->error ? std::optional(now->notification) : std::nullopt;
   }
 
   void abort(std::uint64_t ticket) noexcept {
@@ -201,6 +211,14 @@ private:
     else
       first_ = std::move(s);
     last_ = added;
+  }
+
+  std::optional<received> receive() noexcept {
+    if (first_ != nullptr)
+      return received{{}, pop()};
+    if (closed_)
+      return received{errc::shut_down, {}};
+    return std::nullopt;
   }
 
   /// The queue is not empty.

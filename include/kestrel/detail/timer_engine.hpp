@@ -324,7 +324,7 @@ public:
     under_lock([&] { return of.abort(ticket); });
   }
 
-  std::optional<completion> try_wait(watch& of, notice_cursor& reader) override {
+  std::optional<notice> try_wait(watch& of, notice_cursor& reader) override {
     const guard_type guard(mutex_);
     return of.try_wait(reader);
   }

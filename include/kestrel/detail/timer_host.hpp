@@ -92,8 +92,8 @@ public:
   virtual notice_op_ptr wait(watch& of, notice_op_ptr op) = 0;
   virtual void abort_wait(watch& of, std::uint64_t ticket) = 0;
 
-  /// The reader's next notice, if there is one already.
-  virtual std::optional<completion> try_wait(watch& of, notice_cursor& reader) = 0;
+  /// The reader's next notice, if there is one already. It counts as told then.
+  virtual std::optional<notice> try_wait(watch& of, notice_cursor& reader) = 0;
 
   /// Has `listener.on_gone()` called when the wheel ends.
   virtual void follow(std::weak_ptr<notice_listener> listener) = 0;

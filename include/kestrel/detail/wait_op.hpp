@@ -32,10 +32,6 @@ public:
   /// an executor that refuses, the program ends: a handler must not be lost, nor called here.
   virtual void complete(net::error_code ec, Results... results) noexcept = 0;
 
-  /// The same inside the initiating function. A handler with an immediate executor is dispatched
-  /// there, and what it throws leaves this one.
-  virtual void complete_at_once(net::error_code ec, Results... results) = 0;
-
   /// Ends this object. The handler is destroyed and not called.
   virtual void discard() noexcept = 0;
 
@@ -271,13 +267,6 @@ public:
     net::post(untracked(work), std::move(handler));
   }
 
-  void complete_at_once(net::error_code ec, Results... results) override {
-    if constexpr (has_immediate_executor<Handler>)
-      dispatch(ec, std::move(results)...);
-    else
-      complete(ec, std::move(results)...);
-  }
-
   void discard() noexcept override {
     const Handler handler(std::move(handler_)); // outlives the memory, which is its allocator's
     free(net::get_associated_allocator(handler, allocator_));
@@ -297,20 +286,6 @@ protected:
       op_allocator memory;
     } const at_return{*this, op_allocator(net::get_associated_allocator(handler_, allocator_))};
     return {std::move(handler_), std::move(work_)};
-  }
-
-  /// Through the immediate executor to the handler's own, if it has one.
-  void dispatch([[maybe_unused]] net::error_code ec, [[maybe_unused]] Results... results) {
-#if defined(KESTREL_HAS_IMMEDIATE_EXECUTOR)
-    const auto immediate = net::get_associated_immediate_executor(handler_, net::any_io_executor());
-    completed handler(std::move(handler_), allocator_, ec, std::move(results)...);
-    const Work work(std::move(work_));
-    free(handler.get_allocator());
-    if constexpr (has_own_executor<Handler>)
-      net::dispatch(immediate, net::bind_executor(work, std::move(handler)));
-    else
-      net::dispatch(immediate, std::move(handler));
-#endif
   }
 
   void free(op_allocator memory) noexcept {
@@ -346,6 +321,22 @@ template <class Base, class Handler>
 wait_op_ptr<Base> make_wait_op(Handler&& handler, const net::any_io_executor& executor) {
   std::decay_t<Handler> own(std::forward<Handler>(handler));
   return make_wait_op<Base>(std::move(own), executor, static_cast<const Base*>(nullptr));
+}
+
+/// Calls a handler, which has an immediate executor, inside the initiating function of its
+/// operation: through that executor, and from there through its own if it has one. No work is
+/// counted before, since a context without any other would stop at the end of it.
+template <class Handler, class... Results>
+void complete_at_once(Handler handler, net::error_code ec, Results... results) {
+  using completed = completed_handler<Handler, std::allocator<void>, Results...>;
+  const auto immediate = immediate_executor_of(handler);
+  if constexpr (has_own_executor<Handler>) {
+    const auto own = net::get_associated_executor(handler);
+    net::dispatch(immediate,
+                  net::bind_executor(own, completed(std::move(handler), {}, ec, results...)));
+  } else {
+    net::dispatch(immediate, completed(std::move(handler), {}, ec, results...));
+  }
 }
 
 /// If there is a slot, has `cancel` called by whatever is emitted there.

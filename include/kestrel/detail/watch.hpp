@@ -28,11 +28,16 @@ struct notice_cursor {
   bool told_of_cancellation = false;
 };
 
+/// What a reader is told. With an error, `what` says nothing.
+struct notice {
+  net::error_code error;
+  completion what;
+};
+
 /// A wait and, once there is one, the notice that ends it.
 struct notice_op : wait_op<completion> {
   std::shared_ptr<notice_cursor> cursor;
-  net::error_code error;
-  completion notice;
+  notice told;
 };
 
 using notice_op_ptr = wait_op_ptr<notice_op>;
@@ -91,7 +96,7 @@ public:
 private:
   static void tell(notice_op_ptr op) noexcept {
     notice_op* const ended = op.release();
-    ended->complete(ended->error, ended->notice);
+    ended->complete(ended->told.error, ended->told.what);
   }
 
   void tell_listener() noexcept {
@@ -118,25 +123,33 @@ public:
   /// Gives the wait back with what its reader has not been told yet, or keeps it until there is
   /// something.
   notice_op_ptr wait(notice_op_ptr op) noexcept {
-    if (!catch_up(*op->cursor, op->notice, op->error))
+    if (const std::optional<notice> news = try_wait(*op->cursor))
+      op->told = *news;
+    else
       waiting_.push(std::move(op));
     return op;
   }
 
   /// What this reader has not been told yet.
-  std::optional<completion> try_wait(notice_cursor& reader) noexcept {
-    completion notice;
-    net::error_code error;
-    if (!catch_up(reader, notice, error) || error)
+  std::optional<notice> try_wait(notice_cursor& reader) const noexcept {
+    if (reader.seen == notice_cursor::from_now_on)
+      reader.seen = fired_;
+    if (reader.seen != fired_)
+      return told({completion::fired, fired_ - std::exchange(reader.seen, fired_)});
+    if (fate_ == fate::pending || firing_ != 0)
       return std::nullopt;
-    return notice;
+    if (fate_ == fate::cancelled && !std::exchange(reader.told_of_cancellation, true))
+      return told(completion::cancelled);
+    if (fate_ == fate::aborted)
+      return notice{net::error::operation_aborted, {}};
+    return notice{errc::no_such_timer, {}};
   }
 
   /// The wait with this ticket, if it is not over, ends as aborted.
   news abort(std::uint64_t ticket) noexcept {
     notice_op_ptr op = waiting_.take(ticket);
     if (op != nullptr)
-      op->error = net::error::operation_aborted;
+      op->told.error = net::error::operation_aborted;
     return news(std::move(op));
   }
 
@@ -151,7 +164,7 @@ public:
       fate_ = fate::fired;
     return tell(true, [this](notice_op& op) {
       op.cursor->seen = fired_;
-      op.notice = completion::fired;
+      op.told.what = completion::fired;
     });
   }
 
@@ -161,36 +174,21 @@ public:
       return {};
     return tell(false, [](notice_op& op) {
       op.cursor->told_of_cancellation = true;
-      op.notice = completion::cancelled;
+      op.told.what = completion::cancelled;
     });
   }
 
   /// The wheel ends.
   news abort() noexcept {
     fate_ = fate::aborted;
-    return tell(false, [](notice_op& op) { op.error = net::error::operation_aborted; });
+    return tell(false, [](notice_op& op) { op.told.error = net::error::operation_aborted; });
   }
 
   /// That of those who wait by the timer's id.
   [[nodiscard]] notice_cursor& cursor_by_id() noexcept { return by_id_; }
 
 private:
-  /// False if there is nothing new for this reader.
-  bool catch_up(notice_cursor& c, completion& notice, net::error_code& error) const noexcept {
-    if (c.seen == notice_cursor::from_now_on)
-      c.seen = fired_;
-    if (c.seen != fired_)
-      notice = {completion::fired, fired_ - std::exchange(c.seen, fired_)};
-    else if (fate_ == fate::pending || firing_ != 0)
-      return false;
-    else if (fate_ == fate::cancelled && !std::exchange(c.told_of_cancellation, true))
-      notice = completion::cancelled;
-    else if (fate_ == fate::aborted)
-      error = net::error::operation_aborted;
-    else
-      error = errc::no_such_timer;
-    return true;
-  }
+  static notice told(completion what) noexcept { return {{}, what}; }
 
   // Those who wait had been told all there was.
   template <class Tell>
