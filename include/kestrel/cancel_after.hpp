@@ -52,7 +52,8 @@ struct partial_cancel_after {
 ///
 /// The completion signature is the operation's. The handler is called once, as the operation calls
 /// it, with the executor, the allocator and all else that it is associated with, and never inside
-/// its own cancellation. Its cancellation slot works as before, after the timeout too.
+/// its own cancellation. Its cancellation slot works as before, after the timeout too, and from
+/// inside a cancellation.
 ///
 /// The timer is on a wheel: the one that is given, or the one that all of an execution context
 /// share (see `use_wheel`; it ticks at 1 ms), of the context of the handler's associated executor.

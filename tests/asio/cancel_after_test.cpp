@@ -116,6 +116,7 @@ public:
   bool heeds_cancellation = true;
   bool completes_inside = false; // of whatever makes it complete
   std::function<void()> while_initiating = [] {};
+  std::function<void()> while_cancelled = [] {};
 
   template <class Token>
   auto async_run(Token&& token) {
@@ -162,6 +163,7 @@ private:
         cancellations.push_back(type);
         if (heeds_cancellation && complete_ != nullptr)
           complete(aborted);
+        while_cancelled();
       });
   }
 
@@ -478,8 +480,51 @@ TEST_CASE_METHOD(fixture, "A cancellation during the initiation comes after it, 
   };
   operation.async_run(cancel_after(5s, asio::bind_cancellation_slot(signal.slot(), note())));
   time.run_until_idle();
-  CHECK(operation.cancellations == types{cancellation_type::partial});
+  const auto both = cancellation_type::terminal | cancellation_type::partial;
+  CHECK(operation.cancellations == types{times_out ? both : cancellation_type::partial});
   CHECK(results == codes{aborted});
+}
+
+TEST_CASE_METHOD(fixture, "A cancellation from inside a cancellation is one more",
+                 "[cancel_after][reentrancy]") {
+  asio::cancellation_signal signal;
+  operation.heeds_cancellation = false;
+  operation.while_cancelled = [&] {
+    if (operation.cancellations.size() < 3)
+      signal.emit(cancellation_type::total);
+  };
+  operation.async_run(cancel_after(5s, asio::bind_cancellation_slot(signal.slot(), note())));
+  if (GENERATE(false, true))
+    signal.emit(cancellation_type::terminal);
+  else
+    time.advance(5s);
+  CHECK(operation.cancellations ==
+        types{cancellation_type::terminal, cancellation_type::total, cancellation_type::total});
+  CHECK(results.empty());
+  operation.complete(success);
+  time.advance(1h);
+  CHECK(results == codes{success});
+  CHECK(operation.cancellations.size() == 3);
+}
+
+TEST_CASE_METHOD(fixture, "An operation that has completed inside its cancellation gets no other",
+                 "[cancel_after][reentrancy]") {
+  asio::cancellation_signal signal;
+  const bool destroyed = GENERATE(false, true);
+  operation.heeds_cancellation = !destroyed;
+  operation.completes_inside = true;
+  operation.while_cancelled = [&] {
+    if (destroyed)
+      operation.forget();
+    signal.emit(cancellation_type::total);
+  };
+  operation.async_run(cancel_after(5s, asio::bind_cancellation_slot(signal.slot(), note())));
+  signal.emit(cancellation_type::terminal);
+  signal.emit(cancellation_type::partial); // its result is still on its way
+  time.advance(1h);
+  CHECK(operation.cancellations == types{cancellation_type::terminal});
+  CHECK(results == (destroyed ? codes{} : codes{aborted}));
+  CHECK(io.stopped());
 }
 
 // ---- Associators

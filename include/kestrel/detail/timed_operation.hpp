@@ -88,24 +88,28 @@ public:
     if (p->change(now, phase::waiting))
       return;
     if (now == phase::early && p->change(now, phase::waiting))
-      net::post(p->executor_, expiry{p});
+      net::post(p->executor_, [p] { p->emit(net::cancellation_type(p->early_.load())); });
   }
 
-  /// Cancels the operation, unless it is over or being cancelled; as soon as it has been initiated.
+  /// Cancels the operation, unless it is over; as soon as it has been initiated. May be called from
+  /// inside itself.
   void emit(net::cancellation_type type) {
     phase now = phase::waiting;
     while (!change(now, phase::emitting)) {
+      if (now == phase::emitting)
+        return signal_.emit(type);
       if (now != phase::starting && now != phase::early)
         return;
-      early_.store(type, std::memory_order_relaxed);
+      early_.fetch_or(static_cast<unsigned>(type));
       if (change(now, phase::early))
         return;
       now = phase::waiting; // it has been initiated meanwhile
     }
     struct at_end {
       ~at_end() {
-        phase still = phase::emitting;
-        op.change(still, phase::waiting);
+        phase now = phase::emitting;
+        if (!op.change(now, phase::waiting))
+          op.phase_.store(phase::over, std::memory_order_release);
       }
       timed_operation& op;
     } const guard{*this};
@@ -114,11 +118,14 @@ public:
 
   /// False if the operation is just being cancelled, by a caller up the stack or on another thread.
   [[nodiscard]] bool complete() {
-    phase now = phase_.load(std::memory_order_acquire);
-    do {
-      if (now == phase::emitting)
-        return false;
-    } while (!change(now, phase::over));
+    phase now = phase::waiting;
+    const auto next = [&now] {
+      return now == phase::emitting || now == phase::ending ? phase::ending : phase::over;
+    };
+    while (!change(now, next())) {
+    }
+    if (next() == phase::ending)
+      return false;
     host_->cancel(id_);
     return true;
   }
@@ -130,20 +137,27 @@ public:
   }
 
 private:
-  enum class phase : unsigned char { starting, early, waiting, emitting, over };
+  enum class phase : unsigned char {
+    starting,
+    early, // was cancelled meanwhile
+    waiting,
+    emitting,
+    ending, // has completed meanwhile
+    over
+  };
 
   /// The timer's callback. Cancels the operation where its handler runs.
   struct expiry {
     using executor_type = Executor;
     executor_type get_executor() const noexcept { return op->executor_; }
-    void operator()() const { op->expire(); }
+    void operator()() const { op->emit(op->type_); }
 
     pointer op;
   };
 
   timed_operation(net::cancellation_type type, std::shared_ptr<timer_host> host,
                   const Executor& executor) noexcept
-      : host_(std::move(host)), executor_(executor), early_{type} {}
+      : host_(std::move(host)), executor_(executor), type_{type} {}
 
   ~timed_operation() = default;
 
@@ -158,12 +172,6 @@ private:
                          : host_->schedule_after(t.ns, std::move(action));
   }
 
-  void expire() {
-    phase now = phase::starting;
-    if (!change(now, phase::early))
-      emit(early_.load(std::memory_order_relaxed));
-  }
-
   bool change(phase& from, phase to) noexcept {
     return phase_.compare_exchange_strong(from, to, std::memory_order_acq_rel);
   }
@@ -174,7 +182,8 @@ private:
   std::shared_ptr<timer_host> host_;
   timer_id id_;
   Executor executor_;
-  std::atomic<net::cancellation_type> early_; // the timeout's, or an emission that came early
+  net::cancellation_type type_;    // that of the timeout
+  std::atomic<unsigned> early_{0}; // the types of what came early
 };
 
 /// The handler of an operation with a timeout. Is associated with what the user's handler is, but
