@@ -22,22 +22,38 @@ KESTREL_BEGIN_NAMESPACE
 
 /// A completion token that cancels the operation it is given to when its time is up, and is
 /// otherwise `token`.
-template <class CompletionToken>
+template <class CompletionToken, class Timeout = detail::timeout>
 struct cancel_after_t {
   CompletionToken token;
-  detail::timeout timeout;
+  Timeout timeout;
 };
 
 /// The same for the operation's default token. Called with another one, it adapts that.
-struct partial_cancel_after {
+template <class Timeout>
+struct basic_partial_cancel_after {
   template <class CompletionToken>
-  [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
+  [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>, Timeout>
   operator()(CompletionToken&& token) const {
     return {std::forward<CompletionToken>(token), timeout};
   }
 
-  detail::timeout timeout;
+  Timeout timeout;
 };
+
+using partial_cancel_after = basic_partial_cancel_after<detail::timeout>;
+
+template <class Clock, class Executor>
+class basic_wheel_timer;
+
+namespace detail {
+
+template <class Clock, class Executor>
+using timeout_after = lent_timeout<basic_wheel_timer<Clock, Executor>, typename Clock::duration>;
+
+template <class Clock, class Executor>
+using timeout_at = lent_timeout<basic_wheel_timer<Clock, Executor>, typename Clock::time_point>;
+
+} // namespace detail
 
 /// Cancels the operation if it has not completed `delay` after it was initiated.
 ///
@@ -170,6 +186,57 @@ cancel_at(basic_timer_wheel<Executor, Traits>& wheel,
   return cancel_at(wheel, time)(std::forward<CompletionToken>(token));
 }
 
+/// The same by `timer` (kestrel/steady_timer.hpp), which is set to that time when the operation is
+/// initiated, and so cancels its waits. It must live until then. Whatever ends its waits later
+/// cancels the operation: if it is cancelled, set or destroyed, and so if it is given to another
+/// operation. If neither the handler nor the operation has an executor, the timer's is used.
+template <class Clock, class Executor, class Rep, class Period>
+[[nodiscard]] basic_partial_cancel_after<detail::timeout_after<Clock, Executor>>
+cancel_after(basic_wheel_timer<Clock, Executor>& timer,
+             const std::chrono::duration<Rep, Period>& delay,
+             net::cancellation_type type = net::cancellation_type::terminal) {
+  const std::chrono::nanoseconds ns(detail::delay_of(delay));
+  return {{&timer, std::chrono::ceil<typename Clock::duration>(ns), type}};
+}
+
+template <class Clock, class Executor, class Rep, class Period, class CompletionToken>
+[[nodiscard]] auto cancel_after(basic_wheel_timer<Clock, Executor>& timer,
+                                const std::chrono::duration<Rep, Period>& delay,
+                                net::cancellation_type type, CompletionToken&& token) {
+  return cancel_after(timer, delay, type)(std::forward<CompletionToken>(token));
+}
+
+template <class Clock, class Executor, class Rep, class Period, class CompletionToken>
+[[nodiscard]] auto cancel_after(basic_wheel_timer<Clock, Executor>& timer,
+                                const std::chrono::duration<Rep, Period>& delay,
+                                CompletionToken&& token) {
+  return cancel_after(timer, delay)(std::forward<CompletionToken>(token));
+}
+
+template <class Clock, class Executor, class Duration>
+[[nodiscard]] basic_partial_cancel_after<detail::timeout_at<Clock, Executor>>
+cancel_at(basic_wheel_timer<Clock, Executor>& timer,
+          const std::chrono::time_point<Clock, Duration>& time,
+          net::cancellation_type type = net::cancellation_type::terminal) {
+  const std::chrono::nanoseconds ns(detail::instant_of(time));
+  return {
+      {&timer, typename Clock::time_point(std::chrono::ceil<typename Clock::duration>(ns)), type}};
+}
+
+template <class Clock, class Executor, class Duration, class CompletionToken>
+[[nodiscard]] auto cancel_at(basic_wheel_timer<Clock, Executor>& timer,
+                             const std::chrono::time_point<Clock, Duration>& time,
+                             net::cancellation_type type, CompletionToken&& token) {
+  return cancel_at(timer, time, type)(std::forward<CompletionToken>(token));
+}
+
+template <class Clock, class Executor, class Duration, class CompletionToken>
+[[nodiscard]] auto cancel_at(basic_wheel_timer<Clock, Executor>& timer,
+                             const std::chrono::time_point<Clock, Duration>& time,
+                             CompletionToken&& token) {
+  return cancel_at(timer, time)(std::forward<CompletionToken>(token));
+}
+
 namespace detail {
 
 /// The token of an operation that is given none. Without a default it is deferred, as in newer
@@ -184,24 +251,25 @@ KESTREL_END_NAMESPACE
 
 KESTREL_BEGIN_ASIO_NAMESPACE
 
-template <class CompletionToken, class... Signatures>
-struct async_result<kestrel::cancel_after_t<CompletionToken>, Signatures...>
+template <class CompletionToken, class Timeout, class... Signatures>
+struct async_result<kestrel::cancel_after_t<CompletionToken, Timeout>, Signatures...>
     : async_result<CompletionToken, Signatures...> {
   template <class Initiation, class Token, class... Args>
   static decltype(auto) initiate(Initiation&& initiation, Token&& adapted, Args&&... args) {
     CompletionToken token(std::forward<Token>(adapted).token);
     return async_initiate<CompletionToken, Signatures...>(
-        kestrel::detail::initiate_timed<std::decay_t<Initiation>>(
+        kestrel::detail::initiate_timed<std::decay_t<Initiation>, Timeout>(
             std::forward<Initiation>(initiation), std::forward<Token>(adapted).timeout),
         token, std::forward<Args>(args)...);
   }
 };
 
-template <class... Signatures>
-struct async_result<kestrel::partial_cancel_after, Signatures...> {
+template <class Timeout, class... Signatures>
+struct async_result<kestrel::basic_partial_cancel_after<Timeout>, Signatures...> {
   template <class Initiation, class... Args>
   static decltype(auto) initiate(Initiation&& initiation,
-                                 const kestrel::partial_cancel_after& partial, Args&&... args) {
+                                 const kestrel::basic_partial_cancel_after<Timeout>& partial,
+                                 Args&&... args) {
     using token = kestrel::detail::default_token_for<std::decay_t<Initiation>>;
     auto adapted = partial(token());
     return async_initiate<decltype(adapted), Signatures...>(std::forward<Initiation>(initiation),

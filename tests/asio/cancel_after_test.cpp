@@ -527,6 +527,179 @@ TEST_CASE_METHOD(fixture, "An operation that has completed inside its cancellati
   CHECK(io.stopped());
 }
 
+// ---- By a timer that the user has
+
+TEST_CASE_METHOD(fixture, "A timer of one's own cancels an operation", "[cancel_after][timers]") {
+  kestrel::steady_timer timer{io, 1h};
+  int ended = 0;
+  timer.async_wait([&](asio::error_code ec) { ended += ec == aborted; });
+  SECTION("after a time") { never.async_wait(cancel_after(timer, 5s, note())); }
+  SECTION("at a time") { never.async_wait(cancel_at(timer, start + 5s, note())); }
+  CHECK(timer.expiry() == start + 5s);
+  time.advance(5s - 1ns);
+  CHECK(ended == 1); // its waits ended as it was set
+  CHECK(results.empty());
+  time.advance(1ns);
+  CHECK(results == codes{aborted});
+  CHECK(io.stopped());
+}
+
+TEST_CASE_METHOD(fixture, "A timer serves one operation after the other",
+                 "[cancel_after][timers]") {
+  kestrel::steady_timer timer{io};
+  for (int i = 0; i != 3; ++i) {
+    operation.async_run(cancel_after(timer, 5s, note()));
+    time.advance(4s);
+    operation.complete(success);
+    time.run_until_idle();
+    CHECK(io.stopped()); // nobody waits for the timer
+  }
+  CHECK(results == codes{success, success, success});
+  CHECK(operation.cancellations.empty());
+  time.advance(1h);
+  never.async_wait(cancel_after(timer, 5s, note()));
+  never.async_wait(cancel_after(timer, 9s, note())); // takes it away from the one before
+  time.run_until_idle();
+  CHECK(results.size() == 4);
+  time.advance(9s);
+  CHECK(results == codes{success, success, success, aborted, aborted});
+}
+
+TEST_CASE_METHOD(fixture, "Whatever ends the wait for a timer cancels its operation",
+                 "[cancel_after][timers]") {
+  std::optional<kestrel::steady_timer> timer(std::in_place, io);
+  never.async_wait(cancel_after(*timer, 5s, note()));
+  bool at_once = true;
+  SECTION("cancel") { CHECK(timer->cancel() == 1); }
+  SECTION("another expiry") { CHECK(timer->expires_after(1h) == 1); }
+  SECTION("its end") { timer.reset(); }
+  SECTION("but not that it is moved") {
+    kestrel::steady_timer moved(std::move(*timer));
+    timer.reset();
+    time.advance(5s - 1ns);
+    CHECK(results.empty());
+    time.advance(1ns);
+    at_once = false;
+  }
+  time.run_until_idle();
+  CHECK(results == codes{aborted});
+  CHECK(at == (at_once ? 0s : 5s));
+}
+
+TEST_CASE_METHOD(fixture, "An operation that has completed does not mind the end of its timer",
+                 "[cancel_after][timers][lifetimes]") {
+  std::optional<kestrel::steady_timer> timer(std::in_place, io);
+  operation.async_run(cancel_after(*timer, 5s, note()));
+  operation.complete(success);
+  SECTION("before its handler is called") { timer.reset(); }
+  SECTION("in its handler") {
+    asio::post(io, [&] { timer.reset(); });
+  }
+  time.advance(1h);
+  CHECK(results == codes{success});
+  CHECK(operation.cancellations.empty());
+}
+
+TEST_CASE_METHOD(fixture, "With a timer too, the type of the cancellation can be chosen",
+                 "[cancel_after][timers]") {
+  kestrel::steady_timer timer{io};
+  operation.heeds_cancellation = false;
+  SECTION("after a time") {
+    operation.async_run(cancel_after(timer, 5s, cancellation_type::partial, note()));
+  }
+  SECTION("at a time") {
+    operation.async_run(cancel_at(timer, start + 5s, cancellation_type::partial, note()));
+  }
+  SECTION("for a token to come") {
+    operation.async_run(cancel_after(timer, 5s, cancellation_type::partial)(note()));
+  }
+  time.advance(5s);
+  CHECK(operation.cancellations == types{cancellation_type::partial});
+  operation.complete(success);
+  time.run_until_idle();
+  CHECK(results == codes{success});
+}
+
+TEST_CASE_METHOD(fixture, "A timer gives a deferred operation its timeout when it is launched",
+                 "[cancel_after][timers][tokens]") {
+  kestrel::steady_timer timer{io};
+  auto wait = never.async_wait(cancel_after(timer, 5s, deferred));
+  auto piped = never.async_wait(deferred) | cancel_after(timer, 5s, deferred);
+  time.advance(1h);
+  std::move(wait)(note());
+  time.advance(5s);
+  CHECK(results.size() == 1);
+  std::move(piped)(note());
+  time.advance(5s);
+  CHECK(results == codes{aborted, aborted});
+  auto by_default = never.async_wait(cancel_at(timer, time.now() + 5s));
+  std::move(by_default)(note());
+  time.advance(5s);
+  CHECK(results.size() == 3);
+}
+
+TEST_CASE_METHOD(fixture, "Timers on every clock and executor cancel operations",
+                 "[cancel_after][timers][executors]") {
+  using std::chrono::system_clock;
+  const auto strand = asio::make_strand(io);
+  kestrel::basic_wheel_timer<system_clock, decltype(strand)> timer{strand};
+  const auto on_strand = [&](asio::error_code ec, auto&&...) {
+    CHECK(strand.running_in_this_thread());
+    note()(ec);
+  };
+  operation.while_cancelled = [&] { CHECK(strand.running_in_this_thread()); };
+  operation.async_run(cancel_after(timer, 0.5s, asio::bind_executor(strand, on_strand)));
+  time.advance(500ms);
+  CHECK(results == codes{aborted});
+  operation.async_run(cancel_after(timer, std::chrono::hours::max(), note()));
+  CHECK(timer.expiry() == system_clock::time_point::max());
+  time.advance(24h);
+  CHECK(results.size() == 1);
+  operation.complete(success);
+  time.run_until_idle();
+
+  const std::chrono::duration<double> nan(std::numeric_limits<double>::quiet_NaN());
+  CHECK(error_of([&] { never.async_wait(cancel_after(timer, nan, note())); }) ==
+        kestrel::errc::invalid_delay);
+}
+
+TEST_CASE("An operation without an executor is cancelled on that of its timer",
+          "[cancel_after][timers][executors]") {
+  asio::io_context io;
+  kestrel::testing::virtual_time time{io};
+  kestrel::steady_timer timer{io};
+  std::optional<cancellation_type> cancelled;
+  auto token = cancel_after(timer, 5s, [] { FAIL("it was destroyed"); });
+  asio::async_initiate<decltype(token), void()>(
+      [&](auto handler) {
+        auto slot = asio::get_associated_cancellation_slot(handler);
+        auto kept = std::make_shared<std::optional<decltype(handler)>>(std::move(handler));
+        slot.assign([&, kept](cancellation_type type) {
+          CHECK(io.get_executor().running_in_this_thread());
+          cancelled = type;
+          kept->reset();
+        });
+      },
+      token);
+  time.advance(5s);
+  CHECK(cancelled == cancellation_type::terminal);
+  CHECK(io.stopped());
+}
+
+TEST_CASE("An operation may be destroyed with its context before its timer, or after it",
+          "[cancel_after][timers][lifetimes]") {
+  std::optional<asio::io_context> io(std::in_place);
+  std::optional<kestrel::steady_timer> timer(std::in_place, *io);
+  auto never = std::make_shared<asio::steady_timer>(*io, steady_clock::time_point::max());
+  never->async_wait(
+      cancel_after(*timer, 5s, [never](asio::error_code) { FAIL("it was destroyed"); }));
+  const std::weak_ptr gone = std::exchange(never, nullptr);
+  if (GENERATE(false, true))
+    timer.reset(); // the end of its wait is on its way
+  io.reset();
+  CHECK(gone.expired());
+}
+
 // ---- Associators
 
 namespace {
@@ -869,6 +1042,26 @@ TEST_CASE_METHOD(fixture, "A timeout alone stands for the default token",
   time.advance(1h);
   CHECK(results == codes{aborted, aborted, aborted, aborted});
   CHECK(at == 20s);
+}
+
+TEST_CASE_METHOD(fixture, "A coroutine uses one timer for all its timeouts",
+                 "[cancel_after][timers][coroutines]") {
+  using timer_type = asio::use_awaitable_t<>::as_default_on_t<asio::steady_timer>;
+  timer_type slow{io, 1h};
+  spawn(io, [&]() -> asio::awaitable<void> {
+    kestrel::steady_timer timer{co_await asio::this_coro::executor};
+    for (int i = 0; i != 3; ++i) {
+      try {
+        co_await slow.async_wait(cancel_after(timer, 5s));
+      } catch (const asio::system_error& e) {
+        note()(e.code());
+      }
+    }
+  });
+  time.run_until_idle();
+  time.advance(15s);
+  CHECK(results == codes{aborted, aborted, aborted});
+  CHECK(at == 15s);
 }
 
 TEST_CASE("A coroutine with a timeout is destroyed with its context",

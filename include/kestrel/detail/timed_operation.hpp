@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// timed_operation: an asynchronous operation that a timer on a wheel cancels. What stands behind
-// cancel_after and cancel_at.
+// timed_operation: an asynchronous operation that a timer cancels, on a wheel or lent. What stands
+// behind cancel_after and cancel_at.
 
 #ifndef KESTREL_DETAIL_TIMED_OPERATION_HPP
 #define KESTREL_DETAIL_TIMED_OPERATION_HPP
@@ -31,13 +31,73 @@ struct timeout {
   bool is_absolute;                 // the latter
   std::shared_ptr<timer_host> host; // null: the wheel of the context in which the handler runs
   net::cancellation_type type;
+
+  /// Of handlers and operations that tell no executor.
+  [[nodiscard]] net::any_io_executor executor() const {
+    return host != nullptr ? host->any_executor() : net::any_io_executor(net::system_executor());
+  }
+
+  template <class Executor>
+  [[nodiscard]] std::shared_ptr<timer_host> host_for(const Executor& executor) const {
+    return host != nullptr ? host : shared_wheel<std::chrono::steady_clock>(executor);
+  }
+
+  class timer {
+  public:
+    template <class Expiry>
+    void start(const timeout& t, timer_host& on, Expiry expiry) {
+      callback action(on.memory_of_callables(), std::move(expiry));
+      id_ = t.is_absolute ? on.schedule_at_ns(t.ns, std::move(action))
+                          : on.schedule_after(t.ns, std::move(action));
+    }
+
+    void stop(timer_host& on) { on.cancel(id_); }
+
+  private:
+    timer_id id_;
+  };
+};
+
+/// The same by a basic_wheel_timer, which must be there when the operation begins. `When` is a
+/// duration or a time point.
+template <class Timer, class When>
+struct lent_timeout {
+  Timer* lent;
+  When when;
+  net::cancellation_type type;
+
+  [[nodiscard]] net::any_io_executor executor() const { return lent->get_executor(); }
+
+  /// For its memory.
+  template <class Executor>
+  [[nodiscard]] std::shared_ptr<timer_host> host_for(const Executor&) const {
+    return shared_wheel<typename Timer::clock_type>(lent->get_executor());
+  }
+
+  /// A wait, which ends by itself, in its slot, or as the user of the timer likes.
+  class timer {
+  public:
+    template <class Expiry>
+    void start(const lent_timeout& t, timer_host&, Expiry expiry) {
+      if constexpr (std::is_same_v<When, typename Timer::time_point>)
+        t.lent->expires_at(t.when);
+      else
+        t.lent->expires_after(t.when);
+      t.lent->async_wait(net::bind_cancellation_slot(signal_.slot(), std::move(expiry)));
+    }
+
+    void stop(timer_host&) { signal_.emit(net::cancellation_type::terminal); }
+
+  private:
+    net::cancellation_signal signal_;
+  };
 };
 
 /// What an operation and its timer have in common: the signal that cancels the operation. The
 /// operation may complete while it is cancelled, or before it is wholly initiated, on whichever
 /// thread; the phases keep these apart. In memory of the wheel's, since it may have to outlive the
-/// handler.
-template <class Executor>
+/// handler. `Timeout` is one of those above.
+template <class Executor, class Timeout>
 class timed_operation {
 public:
   /// Shares it.
@@ -68,11 +128,11 @@ public:
   };
 
   /// With its timer, which does nothing before `initiated`.
-  static pointer make(const timeout& t, std::shared_ptr<timer_host> host,
-                      const Executor& executor) {
+  static pointer make(const Timeout& t, const Executor& executor) {
+    std::shared_ptr<timer_host> host = t.host_for(executor);
     void* const memory = host->memory_of_handlers().allocate(sizeof(timed_operation));
     const pointer p(::new (memory) timed_operation(t.type, std::move(host), executor));
-    p->id_ = p->schedule(t, callback(p->host_->memory_of_callables(), expiry{p}));
+    p->timer_.start(t, *p->host_, expiry{p});
     return p;
   }
 
@@ -126,14 +186,14 @@ public:
     }
     if (next() == phase::ending)
       return false;
-    host_->cancel(id_);
+    timer_.stop(*host_);
     return true;
   }
 
   /// The operation was destroyed instead.
   void abandon() {
     phase_.store(phase::over, std::memory_order_release);
-    host_->cancel(id_);
+    timer_.stop(*host_);
   }
 
 private:
@@ -146,11 +206,12 @@ private:
     over
   };
 
-  /// The timer's callback. Cancels the operation where its handler runs.
+  /// What the timer calls. Cancels the operation where its handler runs.
   struct expiry {
     using executor_type = Executor;
     executor_type get_executor() const noexcept { return op->executor_; }
     void operator()() const { op->emit(op->type_); }
+    void operator()(net::error_code) const { op->emit(op->type_); }
 
     pointer op;
   };
@@ -167,11 +228,6 @@ private:
     host->memory_of_handlers().deallocate(this, sizeof(timed_operation));
   }
 
-  timer_id schedule(const timeout& t, callback&& action) {
-    return t.is_absolute ? host_->schedule_at_ns(t.ns, std::move(action))
-                         : host_->schedule_after(t.ns, std::move(action));
-  }
-
   bool change(phase& from, phase to) noexcept {
     return phase_.compare_exchange_strong(from, to, std::memory_order_acq_rel);
   }
@@ -180,7 +236,7 @@ private:
   std::atomic<phase> phase_{phase::starting};
   net::cancellation_signal signal_;
   std::shared_ptr<timer_host> host_;
-  timer_id id_;
+  typename Timeout::timer timer_;
   Executor executor_;
   net::cancellation_type type_;    // that of the timeout
   std::atomic<unsigned> early_{0}; // the types of what came early
@@ -188,9 +244,9 @@ private:
 
 /// The handler of an operation with a timeout. Is associated with what the user's handler is, but
 /// for the cancellation slot.
-template <class Handler, class Executor>
+template <class Handler, class Operation>
 class timed_handler {
-  using operation = timed_operation<Executor>;
+  using operation = Operation;
 
 public:
   using cancellation_slot_type = net::cancellation_slot;
@@ -272,18 +328,19 @@ auto context_of(const Executor& executor)
 }
 
 /// Initiates an operation with a timeout.
-template <class Initiation>
+template <class Initiation, class Timeout>
 class initiate_timed {
 public:
   using executor_type = typename net::associated_executor<Initiation, net::any_io_executor>::type;
 
-  initiate_timed(Initiation&& initiation, timeout t)
+  initiate_timed(Initiation&& initiation, Timeout t)
       : initiation_(std::move(initiation)), timeout_(std::move(t)) {}
-  initiate_timed(const Initiation& initiation, timeout t)
+  initiate_timed(const Initiation& initiation, Timeout t)
       : initiation_(initiation), timeout_(std::move(t)) {}
 
   executor_type get_executor() const noexcept {
-    return net::associated_executor<Initiation, net::any_io_executor>::get(initiation_, fallback());
+    return net::associated_executor<Initiation, net::any_io_executor>::get(initiation_,
+                                                                           timeout_.executor());
   }
 
   template <class Handler, class... Args>
@@ -322,8 +379,9 @@ private:
   void start_on(const Executor& executor, Initiate&& initiate, Handler&& handler,
                 Args&&... args) const {
     using handler_type = std::decay_t<Handler>;
-    const auto op = timed_operation<Executor>::make(timeout_, host_for(executor), executor);
-    const auto timed = [&]() -> timed_handler<handler_type, Executor> {
+    using operation = timed_operation<Executor, Timeout>;
+    const auto op = operation::make(timeout_, executor);
+    const auto timed = [&]() -> timed_handler<handler_type, operation> {
       try {
         return {handler_type(std::forward<Handler>(handler)), op};
       } catch (...) {
@@ -332,22 +390,11 @@ private:
       }
     };
     std::forward<Initiate>(initiate)(timed(), std::forward<Args>(args)...);
-    timed_operation<Executor>::initiated(op);
-  }
-
-  template <class Executor>
-  std::shared_ptr<timer_host> host_for(const Executor& executor) const {
-    return timeout_.host != nullptr ? timeout_.host
-                                    : shared_wheel<std::chrono::steady_clock>(executor);
-  }
-
-  net::any_io_executor fallback() const {
-    return timeout_.host != nullptr ? timeout_.host->any_executor()
-                                    : net::any_io_executor(net::system_executor());
+    operation::initiated(op);
   }
 
   Initiation initiation_;
-  timeout timeout_;
+  Timeout timeout_;
 };
 
 } // namespace detail
@@ -355,10 +402,10 @@ KESTREL_END_NAMESPACE
 
 KESTREL_BEGIN_ASIO_NAMESPACE
 
-template <template <class, class> class Associator, class Handler, class Executor, class Candidate>
-struct associator<Associator, kestrel::detail::timed_handler<Handler, Executor>, Candidate>
+template <template <class, class> class Associator, class Handler, class Operation, class Candidate>
+struct associator<Associator, kestrel::detail::timed_handler<Handler, Operation>, Candidate>
     : Associator<Handler, Candidate> {
-  using timed = kestrel::detail::timed_handler<Handler, Executor>;
+  using timed = kestrel::detail::timed_handler<Handler, Operation>;
 
   static decltype(auto) get(const timed& h) noexcept {
     return Associator<Handler, Candidate>::get(h.handler());
