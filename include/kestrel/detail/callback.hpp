@@ -36,6 +36,12 @@ struct firing {
 /// Trivially copyable callables up to this size are kept in the wheel itself.
 inline constexpr std::size_t inline_callback_size = 32;
 
+/// So are those of the library that say that a copy of their bytes is they, somewhere else.
+template <class F>
+inline constexpr bool is_relocatable = std::is_trivially_copyable_v<F> || requires {
+  typename F::is_relocatable;
+};
+
 template <class F>
 inline constexpr bool is_timer_callback =
     std::is_invocable_v<F&, timer_id, std::uint64_t> || std::is_invocable_v<F&, timer_id> ||
@@ -67,12 +73,16 @@ template <class F>
 class kept_inline {
 public:
   template <class G>
-  kept_inline(const std::shared_ptr<callable_memory>&, G&& f) : f_(std::forward<G>(f)) {}
+  kept_inline(const std::shared_ptr<callable_memory>&, G&& f) {
+    ::new (static_cast<void*>(bytes_)) F(std::forward<G>(f));
+  }
 
-  F& target() noexcept { return f_; }
+  F& target() noexcept { return *std::launder(reinterpret_cast<F*>(bytes_)); }
+
+  void destroy() noexcept requires(!std::is_trivially_destructible_v<F>) { target().~F(); }
 
 private:
-  F f_;
+  alignas(F) std::byte bytes_[sizeof(F)];
 };
 
 /// In a block of the wheel, or in memory of the callable's associated allocator if it has one.
@@ -213,7 +223,7 @@ public:
     if constexpr (returns_awaitable<target>())
       keep<kept_shared<target>>(memory, std::forward<F>(f));
     else if constexpr (sizeof(target) <= inline_callback_size && alignof(target) <= alignment &&
-                       std::is_trivially_copyable_v<target> && !has_cancellation_slot<target>)
+                       is_relocatable<target> && !has_cancellation_slot<target>)
       keep<kept_inline<target>>(memory, std::forward<F>(f));
     else
       keep<kept_apart<target>>(memory, std::forward<F>(f));

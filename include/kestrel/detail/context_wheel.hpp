@@ -12,6 +12,7 @@
 #include <kestrel/error.hpp>
 #include <kestrel/wheel_config.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -48,9 +49,11 @@ public:
 
   /// The wheel there is, or a new one with the default geometry.
   std::shared_ptr<engine> get() {
-    const std::lock_guard lock(mutex_);
-    if (engine_ == nullptr)
-      make(default_context_wheel);
+    if (!made_.load(std::memory_order_acquire)) {
+      const std::lock_guard lock(mutex_);
+      if (engine_ == nullptr)
+        make(default_context_wheel);
+    }
     return engine_;
   }
 
@@ -70,11 +73,13 @@ private:
     const dynamic_geometry geometry = checked_geometry<Clock>(config);
     engine_ = engine::create(context_executor(this->context()), geometry);
     config_ = config;
+    made_.store(true, std::memory_order_release);
   }
 
   std::mutex mutex_;
   wheel_config config_;
-  std::shared_ptr<engine> engine_;
+  std::shared_ptr<engine> engine_; // for good, once it is
+  std::atomic<bool> made_{false};
 };
 
 /// The wheel of the context that `executor` is of.

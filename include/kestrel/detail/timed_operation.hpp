@@ -46,7 +46,7 @@ struct timeout {
   public:
     template <class Expiry>
     void start(const timeout& t, timer_host& on, Expiry expiry) {
-      callback action(on.memory_of_callables(), std::move(expiry));
+      callback action(on.memory_of_callables(), fires<Expiry>{std::move(expiry)});
       id_ = t.is_absolute ? on.schedule_at_ns(t.ns, std::move(action))
                           : on.schedule_after(t.ns, std::move(action));
     }
@@ -54,6 +54,14 @@ struct timeout {
     void stop(timer_host& on) { on.cancel(id_); }
 
   private:
+    /// The timer's callback, which runs where the wheel is.
+    template <class Expiry>
+    struct fires {
+      using is_relocatable = void; // a pointer
+      void operator()() const { net::dispatch(expiry); }
+      Expiry expiry;
+    };
+
     timer_id id_;
   };
 };
@@ -209,7 +217,11 @@ private:
   /// What the timer calls. Cancels the operation where its handler runs.
   struct expiry {
     using executor_type = Executor;
+    using allocator_type = handler_allocator<void>;
     executor_type get_executor() const noexcept { return op->executor_; }
+    allocator_type get_allocator() const noexcept {
+      return allocator_type(op->host_->memory_of_handlers());
+    }
     void operator()() const { op->emit(op->type_); }
     void operator()(net::error_code) const { op->emit(op->type_); }
 
