@@ -167,6 +167,34 @@ public:
     return cancel();
   }
 
+#if defined(KESTREL_HAS_DEPRECATED)
+  // What Asio has deprecated, for code that goes on using it.
+
+  time_point expires_at() const { return expiry_; }
+  duration expires_from_now() const { return expiry_ - now(); }
+  std::size_t expires_from_now(const duration& delay) { return expires_after(delay); }
+
+  std::size_t expires_at(const time_point& expiry, net::error_code& ec) {
+    ec = {};
+    return expires_at(expiry);
+  }
+
+  std::size_t expires_from_now(const duration& delay, net::error_code& ec) {
+    ec = {};
+    return expires_after(delay);
+  }
+
+  std::size_t cancel(net::error_code& ec) {
+    ec = {};
+    return cancel();
+  }
+
+  std::size_t cancel_one(net::error_code& ec) {
+    ec = {};
+    return cancel_one();
+  }
+#endif
+
   /// Blocks until the expiry, not rounded to a tick, on the clock itself: not on virtual time.
   void wait() {
     for (time_point now; (now = clock_type::now()) < expiry_;)
@@ -214,13 +242,15 @@ private:
     return net::use_service<detail::context_timers<Clock>>(context).waits();
   }
 
+  [[nodiscard]] time_point now() const { return waits_->time().time_of(waits_->time().now()); }
+
   [[nodiscard]] time_point after(const duration& delay) const {
-    const time_point now = waits_->time().time_of(waits_->time().now());
-    if (delay > duration::zero() && now > time_point::max() - delay)
+    const time_point from = now();
+    if (delay > duration::zero() && from > time_point::max() - delay)
       return time_point::max();
-    if (delay < duration::zero() && now < time_point::min() - delay)
+    if (delay < duration::zero() && from < time_point::min() - delay)
       return time_point::min();
-    return now + delay;
+    return from + delay;
   }
 
   void release() {

@@ -117,6 +117,13 @@
 
 #endif // defined(KESTREL_USE_BOOST_ASIO)
 
+// Names that are deprecated, Asio has unless it is told to leave them out; so has what stands for
+// something of Asio's.
+#if defined(KESTREL_USE_BOOST_ASIO) && !defined(BOOST_ASIO_NO_DEPRECATED) ||                       \
+    !defined(KESTREL_USE_BOOST_ASIO) && !defined(ASIO_NO_DEPRECATED)
+#define KESTREL_HAS_DEPRECATED 1
+#endif
+
 // To specialise its templates, between these two.
 #if defined(KESTREL_USE_BOOST_ASIO)
 #define KESTREL_BEGIN_ASIO_NAMESPACE namespace boost::asio {
