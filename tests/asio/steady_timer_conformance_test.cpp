@@ -4,18 +4,33 @@
 
 #include "timer_kinds.hpp"
 
+#include <asio/bind_allocator.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/detached.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
 #include <asio/system_error.hpp>
 #include <asio/system_executor.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
+
+#if __has_include(<asio/deferred.hpp>)
+#include <asio/deferred.hpp>
+#else
+#include <asio/experimental/deferred.hpp>
+#endif
+
+#if __has_include(<asio/as_tuple.hpp>)
+#include <asio/as_tuple.hpp>
+#else
+#include <asio/experimental/as_tuple.hpp>
+#endif
+
 #include <catch.hpp>
 
 #include <algorithm>
@@ -122,6 +137,32 @@ struct outcomes : std::vector<int> {
         push_back(ec ? -label : label);
     };
   }
+};
+
+/// Counts what it has allocated and not freed.
+template <class T>
+struct counting {
+  using value_type = T;
+
+  explicit counting(int& l) noexcept : live{&l} {}
+  template <class U>
+  counting(const counting<U>& other) noexcept : live{other.live} {}
+
+  T* allocate(std::size_t n) {
+    ++*live;
+    return std::allocator<T>().allocate(n);
+  }
+  void deallocate(T* p, std::size_t n) noexcept {
+    --*live;
+    std::allocator<T>().deallocate(p, n);
+  }
+
+  template <class U>
+  bool operator==(const counting<U>& other) const noexcept {
+    return live == other.live;
+  }
+
+  int* live;
 };
 
 struct fixture {
@@ -622,8 +663,57 @@ CONFORMANCE("A handler may own its timer, also when the context ends") {
   CHECK(token.use_count() == 1);
 }
 
+CONFORMANCE("A handler's memory is its allocator's, and freed before it is called") {
+  int live = 0;
+  int called = 0;
+  TestType timer(this->io, 5ms);
+  timer.async_wait(asio::bind_allocator(counting<int>(live), [&](asio::error_code) {
+    CHECK(live == 0);
+    ++called;
+  }));
+  CHECK(live > 0);
+  SECTION("when it is due") { stall(this->io, 5ms); }
+  SECTION("when it was cancelled") { timer.cancel(); }
+  settle(this->io);
+  CHECK(called == 1);
+  CHECK(live == 0);
+}
+
 CONFORMANCE("Completion tokens") {
   TestType timer(this->io, 5ms);
+  SECTION("deferred") {
+#if __has_include(<asio/deferred.hpp>)
+    auto wait = timer.async_wait(asio::deferred);
+#else
+    auto wait = timer.async_wait(asio::experimental::deferred);
+#endif
+    timer.expires_after(10ms); // before it begins
+    std::move(wait)(this->seen.note(1));
+    stall(this->io, 5ms);
+    CHECK(this->seen.empty());
+    stall(this->io, 5ms);
+    CHECK(this->seen == outcomes{1});
+  }
+  SECTION("an error in a tuple") {
+    const auto note = [&](std::tuple<asio::error_code> result) {
+      this->seen.note(1)(std::get<0>(result));
+    };
+#if __has_include(<asio/as_tuple.hpp>)
+    timer.async_wait(asio::as_tuple(note));
+#else
+    timer.async_wait(asio::experimental::as_tuple(note));
+#endif
+    timer.cancel();
+    settle(this->io);
+    CHECK(this->seen == outcomes{-1});
+  }
+  SECTION("an error that is redirected") {
+    asio::error_code ec;
+    timer.async_wait(asio::redirect_error([&] { this->seen.note(1)(ec); }, ec));
+    timer.cancel();
+    settle(this->io);
+    CHECK(this->seen == outcomes{-1});
+  }
   SECTION("a future") {
     auto future = timer.async_wait(asio::use_future);
     stall(this->io, 5ms);
