@@ -130,6 +130,38 @@ TEST_CASE_METHOD(one_allocator, "A callback is kept in its allocator's memory un
   CHECK(bytes == 0);
 }
 
+TEST_CASE_METHOD(one_allocator, "A receiver is kept in its allocator's memory until it is called",
+                 "[associators][allocators][service]") {
+  kestrel::timer_service service{wheel};
+  int called = 0;
+  const auto receive = [&] {
+    service.async_receive(bound([&](asio::error_code, kestrel::timer_notification) {
+      CHECK(bytes == 0);
+      ++called;
+    }));
+  };
+  SECTION("when it has waited") {
+    receive();
+    CHECK(bytes != 0);
+    service.schedule_after(10ms);
+    stall(io, 10ms);
+  }
+  SECTION("when there was something to receive") {
+    service.schedule_after(10ms);
+    stall(io, 10ms);
+    receive();
+    settle(io);
+  }
+  SECTION("when there will be nothing") {
+    receive();
+    CHECK(bytes != 0);
+    service.shutdown();
+    settle(io);
+  }
+  CHECK(called == 1);
+  CHECK(bytes == 0);
+}
+
 TEST_CASE_METHOD(one_allocator, "A callback's memory is given back when it is not called",
                  "[associators][allocators]") {
   const timer_id stopped = wheel.schedule_after(10ms, bound([] {}));
