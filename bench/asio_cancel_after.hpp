@@ -90,7 +90,7 @@ public:
   void release() {
     if (--references_ != 0)
       return;
-    const Handler handler(std::move(handler_));
+    [[maybe_unused]] const Handler handler(std::move(handler_));
     free();
   }
 
