@@ -104,6 +104,8 @@ struct single_threaded_coarse_wheel_traits : single_threaded_wheel_traits {
 /// of the clock; steady state allocates nothing, but for slots, tasks, batches, waits and
 /// connected cancellation slots.
 /// Exceptions: an operation that throws has changed nothing. `errc::shut_down` after `shutdown()`.
+/// If Asio has no memory for the timer that wakes the wheel, `bad_alloc` leaves `run()`, and the
+/// next `run()` tries again.
 /// Lifetime: the destructor destroys pending callbacks without running them. The wheel may be
 /// destroyed from its own callbacks, and it may outlive its execution context, which shuts it down.
 /// A timer that is due on its callback's own executor ends if that destroys what it was given. The

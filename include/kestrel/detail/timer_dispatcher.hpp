@@ -28,6 +28,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -216,7 +217,7 @@ private:
     if (next <= time && armed_ == never)
       post_resume(lock);
     else if (next < armed_)
-      arm(next);
+      arm_or_post([&] { arm(next); }, lock);
   }
 
   /// The same for all but a claimed timer. False if that one was cancelled or postponed meanwhile.
@@ -228,10 +229,26 @@ private:
       secure_rest(time, lock);
     } catch (...) {
       if (release(id, claim))
-        file_again(id);
+        file_claimed(id, lock);
       throw;
     }
     return release(id, claim);
+  }
+
+  /// If Asio has no memory for the driver's timer, nobody would come for what is pending. So a
+  /// handler is posted, which tries again in the next run(): what is thrown leaves this one.
+  template <class Arm>
+  void arm_or_post(Arm&& arm, lock_type& lock) {
+    try {
+      arm();
+    } catch (...) {
+      post_resume(lock);
+      throw;
+    }
+  }
+
+  void file_claimed(timer_id id, lock_type& lock) {
+    arm_or_post([&] { file_again(id); }, lock);
   }
 
   struct resumption {
@@ -244,6 +261,16 @@ private:
     std::shared_ptr<timer_dispatcher> engine;
   };
 
+  /// An io_context puts the handler into the memory that it brings, and so cannot refuse it. In an
+  /// any_io_executor it would need more.
+  static void post(const Executor& executor, resumption&& handler) {
+    if constexpr (std::is_same_v<Executor, net::any_io_executor>) {
+      if (const auto* const io = target_of<net::io_context::executor_type>(executor))
+        return net::post(*io, std::move(handler));
+    }
+    net::post(executor, std::move(handler));
+  }
+
   /// Not under the lock, since nobody knows what an executor does. If it takes no handler, the
   /// driver comes instead, which has its memory.
   void post_resume(lock_type& lock) {
@@ -252,7 +279,7 @@ private:
     const Executor executor = *executor_;
     lock.unlock();
     try {
-      net::post(executor, resumption{self()});
+      post(executor, resumption{self()});
     } catch (...) {
       lock.lock();
       const bool began = batches_ != before; // in an executor that runs things at once
@@ -320,7 +347,7 @@ private:
         lock.lock();
       end_departure(sent);
       if (wheel_.claim_of(id) == sent.claim)
-        file_again(id);
+        file_claimed(id, lock);
       throw;
     }
     lock.lock();
@@ -391,7 +418,7 @@ private:
     if (!release(id, claim))
       return; // cancelled or postponed on the way
     if (*wheel_.expiry(id) > clock_.now())
-      file_again(id); // the clock stepped back
+      file_claimed(id, lock); // the clock stepped back
     else
       fire(id, wheel_.claimed_payload(id), lock);
   }
@@ -464,7 +491,7 @@ private:
         t->action = std::move(action);
       else
         action.disconnect();
-      file_again(id);
+      file_claimed(id, lock);
     }
   }
 
