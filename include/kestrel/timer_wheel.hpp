@@ -109,7 +109,9 @@ struct single_threaded_coarse_wheel_traits : single_threaded_wheel_traits {
 /// Lifetime: the destructor destroys pending callbacks without running them. The wheel may be
 /// destroyed from its own callbacks, and it may outlive its execution context, which shuts it down.
 /// A timer that is due on its callback's own executor ends if that destroys what it was given. The
-/// wheel's executor must not own its context.
+/// wheel's executor must not own its context. After a `fork` around which the context was told
+/// (`notify_fork`), what is pending fires in both processes, once in each; no other thread may use
+/// the wheel or run the context meanwhile.
 ///
 ///     asio::io_context io;
 ///     kestrel::timer_wheel wheel{io};

@@ -194,7 +194,7 @@ struct owning {
   static auto of(scene& s, int label) { return s.note(label); }
 };
 
-struct large {
+struct bulky {
   static auto of(scene& s, int label) {
     return [note = s.note(label), padding = std::array<char, 200>()]() mutable {
       static_cast<void>(padding);
@@ -205,7 +205,7 @@ struct large {
 
 struct with_allocator {
   static auto of(scene& s, int label) {
-    return asio::bind_allocator(std::allocator<int>(), large::of(s, label));
+    return asio::bind_allocator(std::allocator<int>(), bulky::of(s, label));
   }
 };
 
@@ -232,7 +232,7 @@ std::vector<kestrel::timer_task> tasks_of(scene& s) {
 
 } // namespace
 
-#define KESTREL_TESTS_CALLABLES trivial, owning, large, with_allocator, with_executor, with_slot
+#define KESTREL_TESTS_CALLABLES trivial, owning, bulky, with_allocator, with_executor, with_slot
 
 TEMPLATE_TEST_CASE("Scheduling that runs out of memory was never tried", "[memory][exceptions]",
                    KESTREL_TESTS_CALLABLES) {
@@ -335,7 +335,7 @@ namespace {
 
 /// A handler that notes how a wait ended. One that ended before it began has not begun, for who
 /// `begins` it: it might as well have been thrown at.
-struct told {
+struct wait_note {
   scene::note_of note;
   bool* failed;
 
@@ -351,7 +351,7 @@ struct told {
 template <class Initiate>
 void begin_wait(scene& s, Initiate initiate) {
   bool failed = false;
-  initiate(told{s.note(7), &failed});
+  initiate(wait_note{s.note(7), &failed});
   with_memory([&] { settle(s.io); });
   if (failed)
     throw std::bad_alloc();
@@ -362,13 +362,13 @@ void begin_wait(scene& s, Initiate initiate) {
 TEST_CASE("Waiting for which there is no memory has not begun", "[memory][exceptions]") {
   SECTION("for a time") {
     CHECK(whichever_allocation_fails([](scene& s) {
-            begin_wait(s, [&](told h) { s.wheel.async_wait_after(15ms, std::move(h)); });
+            begin_wait(s, [&](wait_note h) { s.wheel.async_wait_after(15ms, std::move(h)); });
           }) > 0);
   }
   SECTION("for a timer") {
     CHECK(whichever_allocation_fails([](scene& s) {
             if (s.one_shot)
-              s.wheel.async_wait(s.one_shot, told{s.note(7), nullptr});
+              s.wheel.async_wait(s.one_shot, wait_note{s.note(7), nullptr});
             else
               s.wheel.reserve(1000);
           }) > 0);
@@ -377,7 +377,7 @@ TEST_CASE("Waiting for which there is no memory has not begun", "[memory][except
     CHECK(whichever_allocation_fails([](scene& s) {
             const auto handle = s.wheel.handle(s.periodic);
             if (s.periodic)
-              handle.async_wait(told{s.note(7), nullptr});
+              handle.async_wait(wait_note{s.note(7), nullptr});
             else
               s.wheel.reserve(1000);
           }) > 0);
@@ -386,7 +386,7 @@ TEST_CASE("Waiting for which there is no memory has not begun", "[memory][except
     CHECK(whichever_allocation_fails([](scene& s) {
             auto task = kestrel::timer_task::one_shot(15ms, s.note(5));
             const auto handle = s.wheel.schedule(task);
-            with_memory([&] { handle.async_wait(told{s.note(7), nullptr}); });
+            with_memory([&] { handle.async_wait(wait_note{s.note(7), nullptr}); });
           }) > 0);
   }
 }
@@ -428,7 +428,7 @@ struct service_scene : scene {
 } // namespace
 
 TEMPLATE_TEST_CASE("What a service cannot do for want of memory it has not tried",
-                   "[memory][exceptions][service]", owning, large, with_slot) {
+                   "[memory][exceptions][service]", owning, bulky, with_slot) {
   const auto each = [](auto operation) {
     return whichever_allocation_fails<service_scene>(operation);
   };

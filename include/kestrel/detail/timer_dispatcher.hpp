@@ -104,7 +104,7 @@ protected:
                    const context_time& time)
       : executor_(executor),
         clock_(time.source),
-        driver_(std::in_place, executor, driver_memory_, time),
+        driver_(std::in_place, executor, *driver_memory_, time),
         wheel_(geometry) {}
 
   /// Tells the news that `f` has, which runs under the lock, after it.
@@ -158,7 +158,7 @@ protected:
   std::uint64_t armed_ = never;
   bool shut_down_ = false;
   timer_wheel_stats counters_;
-  handler_memory driver_memory_;
+  handler_memory::owned driver_memory_{new handler_memory};
   std::optional<driver_type> driver_; // empty once the wheel or the context is gone
   std::optional<work_type> work_;     // while timers are on their way to executors of their own
   wheel_type wheel_;
@@ -254,7 +254,9 @@ private:
   struct resumption {
     using allocator_type = handler_allocator<void>;
 
-    allocator_type get_allocator() const noexcept { return allocator_type(engine->driver_memory_); }
+    allocator_type get_allocator() const noexcept {
+      return allocator_type(*engine->driver_memory_);
+    }
 
     void operator()() const { engine->resume(); }
 

@@ -54,7 +54,7 @@ public:
     return callable_memory_;
   }
 
-  handler_memory& memory_of_handlers() noexcept { return handler_memory_; }
+  handler_memory& memory_of_handlers() noexcept { return *handler_memory_; }
 
   virtual std::int64_t now_ns() const = 0;
 
@@ -112,7 +112,9 @@ protected:
   virtual void lose_delivery(timer_id id, std::uint32_t claim) noexcept = 0;
 
 private:
-  handler_memory handler_memory_;
+  // A strand of Asio's allocates what runs a handler with the allocator of that handler, and may be
+  // destroyed with the handler first.
+  handler_memory::owned handler_memory_{new handler_memory};
   std::shared_ptr<callable_memory> callable_memory_ = std::make_shared<callable_memory>();
 };
 
