@@ -26,7 +26,7 @@ enum class errc {
   invalid_delay,         ///< a delay, or an expiry, is not a number
   invalid_interval,      ///< a period is zero, negative or not a number
   invalid_callback,      ///< an empty std::function, a null function pointer, or a used task
-  too_many_timers,       ///< more than 2^30 timers are pending at once
+  too_many_timers,       ///< more than 2^30 timers, or the wheel's limit, would be pending
   invalid_slot,          ///< a timer_slot is empty, was used, or belongs to another wheel
   batch_length_mismatch, ///< as many slots, delays or callbacks as timers are needed
   invalid_capacity,      ///< the capacity of a timer_service is zero
@@ -61,7 +61,7 @@ public:
     case errc::invalid_callback:
       return "callback must not be empty";
     case errc::too_many_timers:
-      return "at most 2^30 timers can be pending at once";
+      return "at most 2^30 timers, or as many as the wheel's limit, can be pending at once";
     case errc::invalid_slot:
       return "the slot is empty, was used, or belongs to another wheel";
     case errc::batch_length_mismatch:

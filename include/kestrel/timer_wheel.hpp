@@ -103,7 +103,8 @@ struct single_threaded_coarse_wheel_traits : single_threaded_wheel_traits {
 /// Complexity: scheduling, cancelling and postponing are O(1) amortised, with at most one reading
 /// of the clock; steady state allocates nothing, but for slots, tasks, batches, waits and
 /// connected cancellation slots.
-/// Exceptions: an operation that throws has changed nothing. `errc::shut_down` after `shutdown()`.
+/// Exceptions: an operation that throws has changed nothing. `errc::shut_down` after `shutdown()`,
+/// `errc::too_many_timers` beyond `limit()`.
 /// If Asio has no memory for the timer that wakes the wheel, `bad_alloc` leaves `run()`, and the
 /// next `run()` tries again.
 /// Lifetime: the destructor destroys pending callbacks without running them. The wheel may be
@@ -371,6 +372,12 @@ public:
   /// postponing with trivially copyable callables up to 32 bytes allocate nothing but, once, the
   /// driver's own handler. Blocks for other callables are allocated when first needed, and kept.
   void reserve(std::size_t n) { engine_->reserve(n); }
+
+  /// Refuses timers beyond `n` that are pending, where others decide how many there are: scheduling
+  /// then throws `errc::too_many_timers` and changes nothing. Those that are pending remain. Slots
+  /// set aside do not count before their timers are scheduled. At first, 2^30.
+  void limit(std::size_t n) { engine_->limit(n); }
+  [[nodiscard]] std::size_t limit() const { return engine_->limit(); }
 
   [[nodiscard]] timer_wheel_stats stats() const { return engine_->stats(); }
 

@@ -25,6 +25,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -141,7 +142,7 @@ public:
                 std::span<const std::shared_ptr<watch>> watches) override {
     const std::uint64_t time = clock_.now_for_delay();
     const guard_type guard(mutex_);
-    require_running();
+    require_room(specs.size());
     wheel_.reserve_more(specs.size());
     const bool watched = !watches.empty();
     if (watched) {
@@ -288,6 +289,17 @@ public:
     wheel_.reserve(n);
   }
 
+  std::size_t limit() const {
+    const guard_type guard(mutex_);
+    return limit_;
+  }
+
+  void limit(std::size_t n) {
+    const guard_type guard(mutex_);
+    if (!shut_down_)
+      limit_ = n;
+  }
+
   timer_wheel_stats stats() const {
     const guard_type guard(mutex_);
     timer_wheel_stats s = counters_;
@@ -348,6 +360,7 @@ public:
     lock_type lock(mutex_);
     if (std::exchange(shut_down_, true))
       return;
+    limit_ = 0; // which an insertion looks at anyway
     disarm();
     const wheel_type pending(std::move(wheel_));
     const watch_table watches(std::exchange(watches_, {}));
@@ -422,8 +435,15 @@ private:
       throw_error(errc::shut_down);
   }
 
-  timer_id insert(std::uint64_t deadline, pending_timer& entry) {
+  void require_room(std::size_t n) const {
     require_running();
+    if (n > limit_ - std::min(limit_, wheel_.size()))
+      throw_error(errc::too_many_timers, "limit = " + std::to_string(limit_));
+  }
+
+  timer_id insert(std::uint64_t deadline, pending_timer& entry) {
+    if (wheel_.size() >= limit_)
+      require_room(1);
     const timer_id id = wheel_.insert_at(deadline, std::move(entry));
     try {
       arm_if_earlier();
@@ -510,6 +530,7 @@ private:
   }
 
   context_registry* registry_ = nullptr; // as long as this is in it
+  std::size_t limit_ = max_timers;       // of those that are pending; 0 once shut down
   std::vector<std::weak_ptr<notice_listener>> followers_;
 };
 
