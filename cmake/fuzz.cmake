@@ -26,7 +26,7 @@ if(failure)
   # The space at the front keeps CMake from breaking the line.
   message(FATAL_ERROR " ${failure}")
 endif()
-kestrel_find_tool(clang clang-19 clang++-21 clang++-20 clang++-19 clang++-18 clang++-17 clang++)
+kestrel_find_tool(clang "clang-19;libclang-rt-19-dev" clang++-21 clang++-20 clang++-19 clang++-18 clang++-17 clang++)
 if(NOT clang)
   message(FATAL_ERROR " kestrel: Clang was not found; install it (Debian: apt-get install clang-19 \
 libclang-rt-19-dev) and run this command again.")
@@ -62,7 +62,7 @@ foreach(target IN LISTS TARGETS)
   execute_process(
     COMMAND
       "${build_dir}/bin/fuzz_${target}" "${more}" "${corpus}" "-max_total_time=${SECONDS}"
-      -jobs=${KESTREL_JOBS} -workers=${KESTREL_JOBS} -max_len=600 -len_control=10
+      -jobs=${KESTREL_JOBS} -workers=${KESTREL_JOBS} -timeout=30 -max_len=600 -len_control=10
       -print_final_stats=1 "-artifact_prefix=${build_dir}/found/${target}-"
     WORKING_DIRECTORY "${more}.logs"
     RESULT_VARIABLE result

@@ -753,7 +753,7 @@ inline void run_operations(std::span<const std::byte> bytes) {
   using kestrel::static_geometry;
 
   byte_reader in(bytes);
-  const std::uint64_t geometry = in.number(1) % 12;
+  const std::uint64_t geometry = in.number(1) % 13;
   constexpr std::uint64_t end = ~std::uint64_t{0};
   const std::array<std::uint64_t, 8> starts{0,
                                             in.number(1),
@@ -789,6 +789,8 @@ inline void run_operations(std::span<const std::byte> bytes) {
     return run(dynamic_geometry::in_ticks(64, 4, 10), true);
   case 10:
     return run(dynamic_geometry::in_ticks(128, 128, 1), false);
+  case 11:
+    return run(dynamic_geometry(kestrel::wheel_config::heartbeats()), false);
   default:
     return run(dynamic_geometry(kestrel::wheel_config::network_timeouts()), false);
   }

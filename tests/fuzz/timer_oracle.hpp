@@ -106,14 +106,18 @@ public:
   /// The clock shows `time`. If that is less than before, timers whose ticks the wheel has passed
   /// fire when the clock has made up for it, in any order.
   void time_is(ns time) {
-    if (time < last_time_) {
-      for (timer& t : timers_) {
-        if (t.is == state::pending)
-          enlist(t, order::any);
-      }
-    }
+    if (time < last_time_)
+      lose_order();
     last_time_ = time;
     latest_seen_ = std::max(latest_seen_, time);
+  }
+
+  /// Those that are pending may fire in any order.
+  void lose_order() {
+    for (timer& t : timers_) {
+      if (t.is == state::pending)
+        enlist(t, order::any);
+    }
   }
 
   // ---- What was asked of the wheel, and what it answered

@@ -18,6 +18,7 @@
 #include <asio/io_context.hpp>
 #include <asio/strand.hpp>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <chrono>
@@ -132,7 +133,7 @@ class wheel_run final : stage {
 
 public:
   explicit wheel_run(byte_reader& in) : in_{in} {
-    manual_clock::set(manual_clock::start);
+    manual_clock::set(start(in_.number(1)));
     checked_mutex::take_violations();
     ending_with_ = in_.number(1);
     begin();
@@ -163,6 +164,19 @@ public:
 
 private:
   static void check(bool condition, const char* what) { timer_oracle::check(condition, what); }
+
+  static constexpr ns end_of_time = timer_oracle::latest - (ns{1} << 40);
+
+  static manual_clock::time_point start(std::uint64_t which) {
+    switch (which % 8) {
+    case 1:
+      return time_at(0);
+    case 2:
+      return time_at(end_of_time - (ns{1} << 44)); // hours before it
+    default:
+      return manual_clock::start;
+    }
+  }
 
   static ns now() { return manual_clock::now().time_since_epoch().count(); }
 
@@ -304,7 +318,7 @@ private:
     case 28: // to the deadline of a timer, or beside it
       if (const timer* t = any_timer(); t != nullptr && t->is == state::pending) {
         const ns beside = static_cast<ns>(in_.number(1) % 5) - 2;
-        if (t->deadline < now() + (ns{1} << 58))
+        if (t->deadline - now() < (ns{1} << 58))
           pass(t->deadline - now() + beside * (in_.number(1) % 2 == 0 ? 1 : oracle_->tick()));
       }
       return settle();
@@ -461,9 +475,7 @@ private:
       if (t.is != state::gone && t.periodic() && t.policy == missed_periods::catch_up)
         d = std::min(d, 20 * t.interval);
     }
-    if (now() > (ns{1} << 61))
-      return;
-    manual_clock::advance(nanoseconds(std::max<ns>(d, 0)));
+    manual_clock::advance(nanoseconds(std::clamp<ns>(d, 0, end_of_time - now())));
     oracle_->time_is(now());
   }
 
@@ -479,7 +491,9 @@ private:
     if (io_ == nullptr)
       return;
     const std::uint64_t how = in_.number(1);
-    const bool failing = how >= 192 && !someone_waits();
+    // A strand that finds no memory for its own handler never runs again, and waits end the
+    // program.
+    const bool failing = how >= 192 && !someone_waits() && !has_used_strand_;
     const std::size_t n = how % 4;
     try {
       const memory_for run(failing ? in_.number(1) % 8 : no_failure);
@@ -489,6 +503,7 @@ private:
     } catch (const thrown_by_callback&) {
     } catch (const std::bad_alloc&) {
       check(failing, "there was memory");
+      oracle_->lose_order(); // what could not be sent is filed again, behind others
     }
   }
 
@@ -572,6 +587,7 @@ private:
     case 4:
       return use(callable<8, true>(here, number), number, false);
     case 5:
+      has_used_strand_ = true;
       if (strand_)
         return use(asio::bind_executor(*strand_, small(here, number)), number, true);
       return use(small(here, number), number, false);
@@ -848,7 +864,9 @@ private:
 
   void postpone_at() {
     if (timer* t = any_timer()) {
-      const ns deadline = around_now();
+      ns deadline = around_now();
+      if (t->periodic() && t->policy == missed_periods::catch_up)
+        deadline = std::max(deadline, now() - std::min(now(), t->interval));
       bool is = false;
       if (!attempt([&] { is = wheel_->postpone_at(t->id, time_at(deadline)); }))
         return;
@@ -1253,6 +1271,7 @@ private:
   bool is_shut_down_ = false;
   bool io_was_lost_ = false;
   bool has_stepped_back_ = false;
+  bool has_used_strand_ = false;
   bool memory_is_short_ = false;
   bool ending_ = false;
   std::string failure_; // of a destructor, which must not throw
