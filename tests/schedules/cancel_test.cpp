@@ -15,17 +15,20 @@ using namespace kestrel_tests;
 
 TEST_CASE("Of cancel and the callback exactly one wins, and cancel knows which", "[schedules]") {
   const bool bound = GENERATE(false, true);
-  explore(bound ? "cancel / fire on an executor of its own" : "cancel / fire", [=](exploration& e) {
-    fate f;
-    explored_world w;
-    const kestrel::timer_id id = w.schedule(10ms, f.note(), bound);
-    w.pass(20ms);
-    bool cancelled = false;
-    w.together(e, {w.run(), w.beside([&] { cancelled = w.wheel.cancel(id); })});
-    e.expect(f.ran() == (cancelled ? 0 : 1), "cancel lied");
-    e.expect(f.is_destroyed() && f.is_sound(), "the callable");
-    e.expect(w.wheel.empty(), "a timer is left");
-  });
+  explore(
+      bound ? "cancel / fire on an executor of its own" : "cancel / fire",
+      [=](exploration& e) {
+        fate f;
+        explored_world w;
+        const kestrel::timer_id id = w.schedule(10ms, f.note(), bound);
+        w.pass(20ms);
+        bool cancelled = false;
+        w.together(e, {w.run(), w.beside([&] { cancelled = w.wheel.cancel(id); })});
+        e.expect(f.ran() == (cancelled ? 0 : 1), "cancel lied");
+        e.expect(f.is_destroyed() && f.is_sound(), "the callable");
+        e.expect(w.wheel.empty(), "a timer is left");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("Two who cancel one timer do not both succeed", "[schedules]") {
@@ -71,34 +74,40 @@ TEST_CASE("Of several due timers, those that cancel says do not run", "[schedule
 
 TEST_CASE("A callback cancels its tick-mate, which is falling due on another thread",
           "[schedules]") {
-  explore("cancel inside a callback / fire", [](exploration& e) {
-    fate first;
-    fate second;
-    explored_world w;
-    kestrel::timer_id victim;
-    bool cancelled = false;
-    w.schedule(10ms, first.note([&] { cancelled = w.wheel.cancel(victim); }));
-    victim = w.schedule(10ms, second.note());
-    w.pass(10ms);
-    w.together(e, {w.run(), w.run()});
-    e.expect(first.ran() == 1 && second.ran() == (cancelled ? 0 : 1), "cancel lied");
-    e.expect(first.is_sound() && second.is_sound(), "the callables");
-  });
+  explore(
+      "cancel inside a callback / fire",
+      [](exploration& e) {
+        fate first;
+        fate second;
+        explored_world w;
+        kestrel::timer_id victim;
+        bool cancelled = false;
+        w.schedule(10ms, first.note([&] { cancelled = w.wheel.cancel(victim); }));
+        victim = w.schedule(10ms, second.note());
+        w.pass(10ms);
+        w.together(e, {w.run(), w.run()});
+        e.expect(first.ran() == 1 && second.ran() == (cancelled ? 0 : 1), "cancel lied");
+        e.expect(first.is_sound() && second.is_sound(), "the callables");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("A cancellation slot that is emitted while its timer falls due", "[schedules]") {
-  explore("emit / fire", [](exploration& e) {
-    fate f;
-    explored_world w;
-    asio::cancellation_signal signal;
-    w.schedule(10ms, asio::bind_cancellation_slot(signal.slot(), f.note()));
-    w.pass(10ms);
-    w.together(e, {w.run(), w.beside([&] { signal.emit(asio::cancellation_type::terminal); })});
-    const auto s = w.wheel.stats();
-    e.expect(static_cast<std::uint64_t>(f.ran()) == s.fired && s.fired + s.cancelled == 1,
-             "run and cancelled, or neither");
-    e.expect(f.is_destroyed() && f.is_sound(), "the callable");
-  });
+  explore(
+      "emit / fire",
+      [](exploration& e) {
+        fate f;
+        explored_world w;
+        asio::cancellation_signal signal;
+        w.schedule(10ms, asio::bind_cancellation_slot(signal.slot(), f.note()));
+        w.pass(10ms);
+        w.together(e, {w.run(), w.beside([&] { signal.emit(asio::cancellation_type::terminal); })});
+        const auto s = w.wheel.stats();
+        e.expect(static_cast<std::uint64_t>(f.ran()) == s.fired && s.fired + s.cancelled == 1,
+                 "run and cancelled, or neither");
+        e.expect(f.is_destroyed() && f.is_sound(), "the callable");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("A periodic timer is cancelled while it runs", "[schedules]") {

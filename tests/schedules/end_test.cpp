@@ -199,3 +199,28 @@ TEST_CASE("A context is destroyed while its wheel has handlers in its queue", "[
     e.expect(ran + cancelled <= fates.size(), "cancel lied");
   });
 }
+
+TEST_CASE("A timer ends when its executor destroys what it was given", "[schedules]") {
+  explore("drop / cancel / fire on another context", [](exploration& e) {
+    fate f;
+    fate g;
+    explored_context other;
+    explored_world w;
+    const kestrel::timer_id first =
+        w.wheel.schedule_after(10ms, asio::bind_executor(other.get_executor(), f.note()));
+    w.wheel.schedule_every(10ms, 1h, asio::bind_executor(other.get_executor(), g.note()));
+    w.pass(10ms);
+    bool cancelled = false;
+    other.begin_work();
+    w.together(e, {w.run(), [&] { other.drop(); }, w.beside([&] {
+                     cancelled = w.wheel.cancel(first);
+                     turns::wait([&] { return f.is_destroyed() && g.is_destroyed(); });
+                     other.end_work();
+                   })});
+    e.expect(f.ran() == 0 && g.ran() == 0, "it was dropped, and ran");
+    e.expect(f.is_destroyed() && g.is_destroyed() && f.is_sound() && g.is_sound(), "the callables");
+    const auto s = w.wheel.stats();
+    e.expect(s.fired == 0 && s.cancelled == (cancelled ? 1u : 0u) && s.live == 0, "the count");
+    e.expect(explored_clock::now() == w.epoch + 10ms, "somebody waited for a timer");
+  });
+}

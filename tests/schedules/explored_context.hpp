@@ -7,6 +7,7 @@
 #ifndef KESTREL_TESTS_SCHEDULES_EXPLORED_CONTEXT_HPP
 #define KESTREL_TESTS_SCHEDULES_EXPLORED_CONTEXT_HPP
 
+#include "explored_mutex.hpp"
 #include "turns.hpp"
 
 #include <asio/basic_waitable_timer.hpp>
@@ -14,6 +15,7 @@
 #include <asio/execution.hpp>
 #include <asio/execution_context.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -22,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <type_traits>
 #include <utility>
 
 namespace kestrel_tests {
@@ -114,6 +117,17 @@ public:
     return true;
   }
 
+  /// Destroys handlers instead of running them.
+  void drop() {
+    for (;;) {
+      turns::wait([this] { return !ready_.empty() || work_ == 0; });
+      const item dropped = take();
+      if (dropped.handler == nullptr)
+        return;
+      end_work();
+    }
+  }
+
   /// For `together`: lets time pass until something is due. False if nothing ever will be.
   bool sleep() {
     if (alarms_.empty())
@@ -139,7 +153,11 @@ public:
     const std::lock_guard lock(mutex_);
     ready_.push_back({std::move(handler), {}});
     ++work_;
+    posted_under_lock_ = posted_under_lock_ || explored_mutex::held() != 0;
   }
+
+  /// Nobody knows what an executor does, so that none may be called under a lock.
+  [[nodiscard]] bool was_posted_under_lock() const noexcept { return posted_under_lock_; }
 
   // ---- Work that is no handler
 
@@ -196,6 +214,7 @@ private:
   std::mutex mutex_; // for the thread sanitizer
   std::deque<item> ready_;
   std::multimap<explored_clock::time_point, alarm> alarms_;
+  bool posted_under_lock_ = false;
   std::size_t work_ = 0; // handlers that are queued, run, or wait for a timer; executors that count
 };
 

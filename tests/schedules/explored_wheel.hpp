@@ -167,6 +167,7 @@ struct explored_world {
   /// Lets the threads run together; time passes when all of them wait.
   void together(exploration& e, const std::vector<std::function<void()>>& programs) {
     e.together(programs, [this] { return context.sleep(); });
+    e.expect(!context.was_posted_under_lock(), "something was posted under a lock");
   }
 
   /// The first tick at or after `time`.

@@ -62,6 +62,7 @@ private:
 using explored_program = std::function<void(exploration&)>;
 
 inline constexpr int default_preemptions = 2;
+inline constexpr int more_preemptions = 4; // for programs of two threads
 
 /// All schedules of `who`, or those up to the first that fails.
 inline explored explore_all(choices who, const explored_program& program) {

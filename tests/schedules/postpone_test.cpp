@@ -15,18 +15,20 @@ using namespace kestrel_tests;
 TEST_CASE("If postpone says so, the old deadline does not fire, and the new one does",
           "[schedules]") {
   const bool bound = GENERATE(false, true);
-  explore(bound ? "postpone / fire on an executor of its own" : "postpone / fire",
-          [=](exploration& e) {
-            fate f;
-            explored_world w;
-            const kestrel::timer_id id = w.schedule(10ms, f.note(), bound);
-            w.pass(10ms);
-            const auto start = explored_clock::now();
-            bool postponed = false;
-            w.together(e, {w.run(), w.beside([&] { postponed = w.wheel.postpone(id, 1s); })});
-            e.expect(f.ran() == 1 && f.is_sound(), "it did not run once");
-            e.expect(f.ran_at() == (postponed ? start + 1s : start), "at the wrong time");
-          });
+  explore(
+      bound ? "postpone / fire on an executor of its own" : "postpone / fire",
+      [=](exploration& e) {
+        fate f;
+        explored_world w;
+        const kestrel::timer_id id = w.schedule(10ms, f.note(), bound);
+        w.pass(10ms);
+        const auto start = explored_clock::now();
+        bool postponed = false;
+        w.together(e, {w.run(), w.beside([&] { postponed = w.wheel.postpone(id, 1s); })});
+        e.expect(f.ran() == 1 && f.is_sound(), "it did not run once");
+        e.expect(f.ran_at() == (postponed ? start + 1s : start), "at the wrong time");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("Of the old callback and the one that replaces it exactly one runs", "[schedules]") {
@@ -99,37 +101,40 @@ TEST_CASE("Due timers are postponed to different times while two threads run the
 
 TEST_CASE("A periodic timer is postponed, and has another callback, while it runs", "[schedules]") {
   const bool bound = GENERATE(false, true);
-  explore("postpone / fire periodically", [=](exploration& e) {
-    fate before;
-    fate after;
-    explored_world w;
-    const auto until = [&](fate& f, int times) {
-      return f.note([&f, &w, times](kestrel::timer_id id) {
-        if (f.ran() == times)
-          w.wheel.cancel(id);
-      });
-    };
-    const kestrel::timer_id id =
-        bound ? w.wheel.schedule_every(
-                    10ms, 10ms, asio::bind_executor(w.context.get_executor(), until(before, 2)))
-              : w.wheel.schedule_every(10ms, 10ms, until(before, 2));
-    w.pass(10ms);
-    const auto start = explored_clock::now();
-    bool moved = false;
-    bool replaced = false;
-    w.together(e, {w.run(), w.beside([&] {
-                     moved = w.wheel.postpone(id, 70ms);
-                     replaced = w.wheel.postpone(id, 100ms, until(after, 2));
-                   })});
-    e.expect(!replaced || moved, "it was over, and is not");
-    e.expect(after.ran() == (replaced ? 2 : 0), "the new callback");
-    e.expect(before.ran() <= 2 && (replaced || before.ran() == 2), "the old callback");
-    if (replaced)
-      e.expect(after.ran_at() == start + 110ms, "at the wrong time");
-    e.expect(before.is_destroyed() && after.is_destroyed(), "one was kept");
-    e.expect(before.is_sound() && after.is_sound(), "the callables");
-    e.expect(w.wheel.empty(), "a timer is left");
-  });
+  explore(
+      "postpone / fire periodically",
+      [=](exploration& e) {
+        fate before;
+        fate after;
+        explored_world w;
+        const auto until = [&](fate& f, int times) {
+          return f.note([&f, &w, times](kestrel::timer_id id) {
+            if (f.ran() == times)
+              w.wheel.cancel(id);
+          });
+        };
+        const kestrel::timer_id id =
+            bound ? w.wheel.schedule_every(
+                        10ms, 10ms, asio::bind_executor(w.context.get_executor(), until(before, 2)))
+                  : w.wheel.schedule_every(10ms, 10ms, until(before, 2));
+        w.pass(10ms);
+        const auto start = explored_clock::now();
+        bool moved = false;
+        bool replaced = false;
+        w.together(e, {w.run(), w.beside([&] {
+                         moved = w.wheel.postpone(id, 70ms);
+                         replaced = w.wheel.postpone(id, 100ms, until(after, 2));
+                       })});
+        e.expect(!replaced || moved, "it was over, and is not");
+        e.expect(after.ran() == (replaced ? 2 : 0), "the new callback");
+        e.expect(before.ran() <= 2 && (replaced || before.ran() == 2), "the old callback");
+        if (replaced)
+          e.expect(after.ran_at() == start + 110ms, "at the wrong time");
+        e.expect(before.is_destroyed() && after.is_destroyed(), "one was kept");
+        e.expect(before.is_sound() && after.is_sound(), "the callables");
+        e.expect(w.wheel.empty(), "a timer is left");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("A timer that is postponed to an earlier time comes then", "[schedules]") {

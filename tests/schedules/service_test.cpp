@@ -122,23 +122,26 @@ TEST_CASE("Who receives while a service is shut down ends once", "[schedules]") 
 
 TEST_CASE("A timer that its service cancels is told of, or not, as cancel says", "[schedules]") {
   const bool bound = GENERATE(false, true);
-  explore("cancel by service / fire", [=](exploration& e) {
-    fate f;
-    inbox received;
-    explored_world w;
-    explored_service service{w.wheel, {.capacity = 1}};
-    const kestrel::timer_id id =
-        bound
-            ? service.schedule_after(10ms, asio::bind_executor(w.context.get_executor(), f.note()))
-            : service.schedule_after(10ms, f.note());
-    w.pass(10ms);
-    bool cancelled = false;
-    w.together(e, {w.run(), w.beside([&] { cancelled = service.cancel(id); })});
-    received.drain(service);
-    e.expect(f.ran() == (cancelled ? 0 : 1), "cancel lied");
-    e.expect(received.of(id) == (cancelled ? 0u : 1u), "the consumer was told something else");
-    e.expect(service.empty() && w.wheel.empty(), "a timer is left");
-  });
+  explore(
+      "cancel by service / fire",
+      [=](exploration& e) {
+        fate f;
+        inbox received;
+        explored_world w;
+        explored_service service{w.wheel, {.capacity = 1}};
+        const kestrel::timer_id id =
+            bound ? service.schedule_after(10ms,
+                                           asio::bind_executor(w.context.get_executor(), f.note()))
+                  : service.schedule_after(10ms, f.note());
+        w.pass(10ms);
+        bool cancelled = false;
+        w.together(e, {w.run(), w.beside([&] { cancelled = service.cancel(id); })});
+        received.drain(service);
+        e.expect(f.ran() == (cancelled ? 0 : 1), "cancel lied");
+        e.expect(received.of(id) == (cancelled ? 0u : 1u), "the consumer was told something else");
+        e.expect(service.empty() && w.wheel.empty(), "a timer is left");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("What is scheduled while a service is shut down is refused or cancelled", "[schedules]") {

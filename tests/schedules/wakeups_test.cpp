@@ -13,24 +13,27 @@
 using namespace kestrel_tests;
 
 TEST_CASE("A timer that is scheduled while others fire is on time", "[schedules]") {
-  explore("schedule / fire", [](exploration& e) {
-    fate first;
-    fate second;
-    fate third;
-    explored_world w;
-    w.schedule(10ms, first.note());
-    w.pass(10ms);
-    const auto start = explored_clock::now();
-    w.together(e, {w.run(), w.beside([&] {
-                     w.schedule(300ms, second.note());
-                     w.schedule(25ms, third.note());
-                   })});
-    e.expect(first.ran() == 1 && second.ran() == 1 && third.ran() == 1, "one did not run once");
-    e.expect(first.ran_at() == start, "the first came late");
-    e.expect(second.ran_at() == start + 300ms, "the second came at the wrong time");
-    e.expect(third.ran_at() == start + 30ms, "the third came at the wrong time");
-    e.expect(w.wheel.empty(), "a timer is left");
-  });
+  explore(
+      "schedule / fire",
+      [](exploration& e) {
+        fate first;
+        fate second;
+        fate third;
+        explored_world w;
+        w.schedule(10ms, first.note());
+        w.pass(10ms);
+        const auto start = explored_clock::now();
+        w.together(e, {w.run(), w.beside([&] {
+                         w.schedule(300ms, second.note());
+                         w.schedule(25ms, third.note());
+                       })});
+        e.expect(first.ran() == 1 && second.ran() == 1 && third.ran() == 1, "one did not run once");
+        e.expect(first.ran_at() == start, "the first came late");
+        e.expect(second.ran_at() == start + 300ms, "the second came at the wrong time");
+        e.expect(third.ran_at() == start + 30ms, "the third came at the wrong time");
+        e.expect(w.wheel.empty(), "a timer is left");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("Two threads schedule earlier timers than the one that is waited for", "[schedules]") {
@@ -78,16 +81,19 @@ TEST_CASE("Two threads run what is due, and none of it twice", "[schedules]") {
 }
 
 TEST_CASE("A callback may wait for another one that is due", "[schedules]") {
-  explore("callbacks that wait for one another", [](exploration& e) {
-    fate first;
-    fate second;
-    explored_world w;
-    w.schedule(10ms, first.note([&] { turns::wait([&] { return second.ran() != 0; }); }));
-    w.schedule(10ms, second.note([&] { turns::wait([&] { return first.ran() != 0; }); }));
-    w.pass(10ms);
-    w.together(e, {w.run(), w.run()});
-    e.expect(first.ran() == 1 && second.ran() == 1, "one did not run once");
-  });
+  explore(
+      "callbacks that wait for one another",
+      [](exploration& e) {
+        fate first;
+        fate second;
+        explored_world w;
+        w.schedule(10ms, first.note([&] { turns::wait([&] { return second.ran() != 0; }); }));
+        w.schedule(10ms, second.note([&] { turns::wait([&] { return first.ran() != 0; }); }));
+        w.pass(10ms);
+        w.together(e, {w.run(), w.run()});
+        e.expect(first.ran() == 1 && second.ran() == 1, "one did not run once");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("While a callback takes its time, another thread sees to what falls due", "[schedules]") {
@@ -142,5 +148,27 @@ TEST_CASE("A periodic timer keeps its times while others are scheduled", "[sched
     e.expect(periodic.ran() == 3 && periodic.ran_at() == w.epoch + 30ms, "the periodic one");
     e.expect(other.ran() == 1 && other.ran_at() == w.epoch + 30ms, "the other one");
     e.expect(periodic.is_sound() && other.is_sound(), "the callables");
+  });
+}
+
+TEST_CASE("A context has work while a timer of it runs on another context", "[schedules]") {
+  explore("fire periodically on another context", [](exploration& e) {
+    fate f;
+    explored_context other;
+    explored_world w;
+    w.wheel.schedule_every(
+        10ms, 10ms, asio::bind_executor(other.get_executor(), f.note([&](kestrel::timer_id id) {
+          if (f.ran() == 3)
+            w.wheel.cancel(id);
+        })));
+    other.begin_work();
+    const auto run_other = [&] {
+      while (f.ran() != 3)
+        other.run_one();
+    };
+    w.together(e, {w.run(), run_other});
+    other.end_work();
+    e.expect(f.ran() == 3 && f.ran_at() == w.epoch + 30ms, "it was not run at its times");
+    e.expect(f.is_destroyed() && f.is_sound(), "the callable");
   });
 }
