@@ -17,6 +17,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <random>
 #include <system_error>
@@ -154,6 +155,163 @@ TEST_CASE("Producers of all operations lose no timer", "[threads]") {
   CHECK(s.fired == ran);
   CHECK(scheduled == ran + cancelled);
   CHECK(s.live == 0);
+}
+
+namespace {
+
+/// What producers of batches, periodic timers and waits have done, beside several run()s.
+struct batch_storm {
+  explicit batch_storm(asio::io_context& io) : wheel{io}, strand(asio::make_strand(io)) {}
+
+  auto once() {
+    return [this, a = alive] { ++ran_once; };
+  }
+  auto periodically() {
+    return [this, a = alive] { ++ran_periodically; };
+  }
+
+  /// Most are soon due, some never within this test.
+  static std::chrono::microseconds delay(std::mt19937& random) {
+    return random() % 20 == 0 ? std::chrono::hours(1)
+                              : std::chrono::microseconds(random() % 20'000);
+  }
+
+  std::vector<kestrel::timer_task> tasks(std::mt19937& random) {
+    std::vector<kestrel::timer_task> made;
+    made.push_back(kestrel::timer_task::one_shot(delay(random), once()));
+    made.push_back(
+        kestrel::timer_task::one_shot(delay(random), asio::bind_executor(strand, once())));
+    made.push_back(kestrel::timer_task::periodic(delay(random), 1ms, periodically()));
+    return made;
+  }
+
+  void keep(std::vector<kestrel::timer_id>& ids, const std::vector<kestrel::timer_id>& more) {
+    scheduled += more.size();
+    ids.insert(ids.end(), more.begin(), more.end());
+  }
+
+  void wait(kestrel::timer_wheel::handle_type handle) {
+    ++waits;
+    handle.async_wait([this](asio::error_code, kestrel::completion) { ++ended_waits; });
+  }
+
+  /// Until `operations` are done, or the wheel is shut down.
+  void produce(unsigned seed, int operations) {
+    std::mt19937 random(seed);
+    std::vector<kestrel::timer_id> ids;
+    for (int i = 0; i != operations; ++i) {
+      const auto some = [&] {
+        return ids.empty() ? kestrel::timer_id() : ids[random() % ids.size()];
+      };
+      switch (random() % 6) {
+      case 0: {
+        auto batch = wheel.schedule(tasks(random));
+        keep(ids, {batch.ids().begin(), batch.ids().end()});
+        wait(batch[random() % batch.size()]);
+        break;
+      }
+      case 1: {
+        auto batch = wheel.schedule(wheel.allocate(3), tasks(random));
+        keep(ids, {batch.ids().begin(), batch.ids().end()});
+        postponed += batch.postpone_all(delay(random));
+        break;
+      }
+      case 2:
+        keep(ids, {wheel.schedule_every(delay(random), 1ms, periodically())});
+        wait(wheel.handle(ids.back()));
+        break;
+      case 3:
+        cancelled += wheel.cancel({some(), some(), some()});
+        break;
+      case 4:
+        postponed += wheel.postpone({{some(), delay(random)}, {some(), delay(random)}});
+        break;
+      case 5:
+        if (ids.size() > 50) {
+          cancelled += wheel.cancel(ids);
+          ids.clear();
+        }
+        break;
+      }
+    }
+  }
+
+  std::shared_ptr<int> alive = std::make_shared<int>(); // one owner for each callable
+  kestrel::timer_wheel wheel;
+  asio::strand<asio::io_context::executor_type> strand;
+  std::atomic<std::uint64_t> ran_once{0};
+  std::atomic<std::uint64_t> ran_periodically{0};
+  std::atomic<std::uint64_t> scheduled{0};
+  std::atomic<std::uint64_t> cancelled{0};
+  std::atomic<std::uint64_t> postponed{0};
+  std::atomic<std::uint64_t> waits{0};
+  std::atomic<std::uint64_t> ended_waits{0};
+};
+
+} // namespace
+
+TEST_CASE("Batches, periodic timers and waits of several threads add up", "[threads]") {
+  asio::io_context io;
+  batch_storm storm(io);
+  {
+    runners running(io, 3);
+    std::vector<std::thread> producers;
+    for (unsigned p = 0; p != 3; ++p)
+      producers.emplace_back([&storm, p] { storm.produce(p, 10'000 / scale); });
+    for (std::thread& t : producers)
+      t.join();
+    io.stop(); // callbacks that run have ended when the threads have
+    running.finish();
+  }
+  const auto s = storm.wheel.stats();
+  CHECK(s.scheduled == storm.scheduled);
+  CHECK(s.cancelled == storm.cancelled);
+  CHECK(s.postponed == storm.postponed);
+  CHECK(s.fired == storm.ran_once + storm.ran_periodically);
+  CHECK(storm.scheduled == storm.ran_once + storm.cancelled + s.live);
+  CHECK(s.live > 0);
+  CHECK(static_cast<std::size_t>(storm.alive.use_count()) == 1 + s.live);
+
+  storm.wheel.shutdown();
+  CHECK(storm.alive.use_count() == 1);
+  io.restart();
+  io.run();
+  CHECK(storm.ended_waits == storm.waits);
+}
+
+TEST_CASE("Shutdown in a storm of batches ends every timer and every wait", "[threads]") {
+  for (unsigned round = 0; round != 6 / scale; ++round) {
+    asio::io_context io;
+    batch_storm storm(io);
+    std::atomic<int> refused{0};
+    {
+      runners running(io, 2);
+      std::vector<std::thread> producers;
+      for (unsigned p = 0; p != 2; ++p) {
+        producers.emplace_back([&, p] {
+          try {
+            storm.produce(100 * round + p, std::numeric_limits<int>::max());
+          } catch (const std::system_error& e) {
+            refused += e.code() == kestrel::errc::shut_down;
+          }
+        });
+      }
+      while (storm.wheel.stats().fired < 100)
+        std::this_thread::sleep_for(1ms);
+      storm.wheel.shutdown();
+      for (std::thread& t : producers)
+        t.join();
+      running.finish();
+    }
+    const auto s = storm.wheel.stats();
+    CHECK(refused == 2);
+    CHECK(s.cancelled == storm.cancelled);
+    CHECK(s.fired == storm.ran_once + storm.ran_periodically);
+    CHECK(s.scheduled >= storm.ran_once + storm.cancelled);
+    CHECK(s.live == 0);
+    CHECK(storm.alive.use_count() == 1);
+    CHECK(storm.ended_waits == storm.waits);
+  }
 }
 
 TEST_CASE("Timers that wait are counted as pending", "[threads]") {

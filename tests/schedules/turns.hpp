@@ -87,9 +87,11 @@ private:
   class gate {
   public:
     void open() {
-      const std::lock_guard lock(mutex_);
-      open_ = true;
-      opened_.notify_one(); // under the lock, since the gate may go then
+      {
+        const std::lock_guard lock(mutex_);
+        open_ = true;
+      }
+      opened_.notify_one(); // the gate is there still, since this thread will be joined before
     }
 
     void pass() {
