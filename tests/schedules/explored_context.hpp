@@ -24,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 
@@ -151,10 +152,17 @@ public:
     auto handler = make(std::forward<F>(f));
     turns::point();
     const std::lock_guard lock(mutex_);
+    if (refusals_ != 0) {
+      --refusals_;
+      throw std::runtime_error("refused");
+    }
     ready_.push_back({std::move(handler), {}});
     ++work_;
     posted_under_lock_ = posted_under_lock_ || explored_mutex::held() != 0;
   }
+
+  /// So many handlers are not taken. Before the threads begin.
+  void refuse(int handlers) noexcept { refusals_ = handlers; }
 
   /// Nobody knows what an executor does, so that none may be called under a lock.
   [[nodiscard]] bool was_posted_under_lock() const noexcept { return posted_under_lock_; }
@@ -215,6 +223,7 @@ private:
   std::deque<item> ready_;
   std::multimap<explored_clock::time_point, alarm> alarms_;
   bool posted_under_lock_ = false;
+  int refusals_ = 0;
   std::size_t work_ = 0; // handlers that are queued, run, or wait for a timer; executors that count
 };
 

@@ -135,6 +135,39 @@ TEST_CASE("A callback that throws holds nobody up", "[schedules]") {
   });
 }
 
+TEST_CASE("An executor that refuses a handler holds nobody up", "[schedules]") {
+  const bool bound = GENERATE(false, true);
+  explore(bound ? "refuse / fire on an executor of its own / schedule" : "refuse / fire / schedule",
+          [=](exploration& e) {
+            fate first;
+            fate second;
+            fate added;
+            explored_world w;
+            const kestrel::timer_id id = w.schedule(10ms, first.note(), bound);
+            w.schedule(10ms, second.note(), bound);
+            w.pass(10ms);
+            const auto start = explored_clock::now();
+            w.context.refuse(1);
+            const auto run = [&] {
+              try {
+                w.context.run();
+              } catch (const std::runtime_error&) {
+                w.context.run();
+              }
+            };
+            bool cancelled = false;
+            w.together(e, {run, run, w.beside([&] {
+                             cancelled = w.wheel.cancel(id);
+                             w.schedule(20ms, added.note());
+                           })});
+            e.expect(first.ran() == (cancelled ? 0 : 1) && first.is_sound(), "cancel lied");
+            e.expect(second.ran() == 1 && second.is_sound() && second.ran_at() == start,
+                     "not once, on time");
+            e.expect(added.ran() == 1 && added.ran_at() == start + 20ms, "the one that was added");
+            e.expect(w.wheel.empty(), "a timer is left");
+          });
+}
+
 TEST_CASE("A periodic timer keeps its times while others are scheduled", "[schedules]") {
   explore("schedule / fire periodically", [](exploration& e) {
     fate periodic;
