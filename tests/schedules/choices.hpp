@@ -24,7 +24,7 @@ public:
 
   explicit choices(int preemptions) noexcept : bound_{preemptions} {}
 
-  /// The one schedule that `written` describes, which is what `taken` returned.
+  /// The one schedule that `written` describes, which is what `written` returned.
   explicit choices(const std::string& written) : bound_{0} {
     for (const char c : written)
       decisions_.push_back({{c - '0'}, 0});
@@ -70,11 +70,12 @@ public:
     return false;
   }
 
-  /// The schedule so far: who went on, a digit each, whenever there was a choice.
-  [[nodiscard]] std::string taken() const {
+  /// The schedule: who goes on, a digit each, whenever there is a choice. Before it is run, as much
+  /// as is not up to whoever can go on.
+  [[nodiscard]] std::string written() const {
     std::string result;
-    for (std::size_t i = 0; i != at_; ++i)
-      result += static_cast<char>('0' + decisions_[i].chosen());
+    for (const decision& d : decisions_)
+      result += static_cast<char>('0' + d.chosen());
     return result;
   }
 

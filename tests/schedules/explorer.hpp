@@ -38,7 +38,7 @@ public:
       const std::vector<std::function<void()>>& programs,
       const std::function<bool()>& when_idle = [] { return false; }) {
     const std::string wrong = turns_.run(choices_, programs, when_idle);
-    schedule_ = choices_.taken();
+    schedule_ = choices_.written();
     expect(wrong.empty(), wrong);
     expect(choices_.is_complete(), "the same choices led elsewhere");
   }
@@ -69,6 +69,7 @@ inline explored explore_all(choices who, const explored_program& program) {
   turns threads;
   explored result;
   do {
+    INFO("KESTREL_SCHEDULE=" << who.written()); // in case it crashes
     exploration one(threads, who);
     program(one);
     ++result.schedules;
@@ -98,10 +99,11 @@ inline void explore(const std::string& name, const explored_program& program,
   if (const char* const further = std::getenv("KESTREL_PREEMPTIONS"))
     preemptions = std::atoi(further);
   const char* const schedule = std::getenv("KESTREL_SCHEDULE");
+  INFO(name);
   const explored result =
       schedule != nullptr ? replay(schedule, program) : explore_all(program, preemptions);
   std::cout << name << ": " << result.schedules << " schedules" << std::endl;
-  INFO(name << ", KESTREL_SCHEDULE=" << result.schedule);
+  INFO("KESTREL_SCHEDULE=" << result.schedule);
   CHECK(result.failure == "");
 }
 

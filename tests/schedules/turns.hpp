@@ -59,7 +59,7 @@ public:
     hand_over(nullptr);
     if (!done_.pass(std::chrono::minutes(2))) {
       std::fprintf(stderr, "A thread waits for something that nobody explores: schedule %s\n",
-                   who.taken().c_str());
+                   who.written().c_str());
       std::abort();
     }
     for (std::size_t i = 0; i != programs.size(); ++i)
