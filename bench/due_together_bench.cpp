@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+//
+// A hundred thousand timers, or a million, that fall due in the same millisecond: how many
+// callbacks run in a second, and how long a socket of the same io_context waits meanwhile.
+//
+//   cmake -DBENCH=due_together -P cmake/bench.cmake
+//
+// Another thread sends a byte to the context, waits for it to come back, and sends the next. The
+// figures: nanoseconds for a callback, from the first to the last; the longest and the median time
+// that a byte was on its way while callbacks ran, in microseconds.
+
+#include <kestrel/steady_timer.hpp>
+#include <kestrel/timer_wheel.hpp>
+
+#include <asio/buffer.hpp>
+#include <asio/error_code.hpp>
+#include <asio/io_context.hpp>
+#include <asio/ip/tcp.hpp>
+#include <asio/read.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/write.hpp>
+
+#include <benchmark/benchmark.h>
+
+#include "timers.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace kestrel_bench;
+using asio::ip::tcp;
+
+/// Sends back what comes, until `is_over()`: then it stops the context.
+class echo {
+public:
+  echo(tcp::socket& socket, std::function<bool()> is_over)
+      : socket_{socket}, is_over_(std::move(is_over)) {
+    read();
+  }
+
+private:
+  void read() {
+    asio::async_read(socket_, asio::buffer(&byte_, 1), [this](asio::error_code ec, std::size_t) {
+      if (ec)
+        return;
+      asio::write(socket_, asio::buffer(&byte_, 1));
+      if (is_over_())
+        static_cast<asio::io_context&>(socket_.get_executor().context()).stop();
+      else
+        read();
+    });
+  }
+
+  tcp::socket& socket_;
+  std::function<bool()> is_over_;
+  char byte_ = 0;
+};
+
+/// How long each byte was on its way there and back.
+std::vector<clock_type::duration> ping(tcp::socket& socket, const std::atomic<bool>& over) {
+  std::vector<clock_type::duration> taken;
+  asio::error_code ec;
+  for (char byte = 0; !over;) {
+    const clock_type::time_point start = clock_type::now();
+    asio::write(socket, asio::buffer(&byte, 1), ec);
+    asio::read(socket, asio::buffer(&byte, 1), ec);
+    if (ec)
+      break; // the other end is closed
+    taken.push_back(clock_type::now() - start);
+  }
+  return taken;
+}
+
+struct socket_pair {
+  socket_pair(asio::io_context& io, asio::io_context& other) : near(io), far(other) {
+    tcp::acceptor acceptor(io, {asio::ip::address_v4::loopback(), 0});
+    far.connect(acceptor.local_endpoint());
+    near = acceptor.accept();
+    near.set_option(tcp::no_delay(true));
+    far.set_option(tcp::no_delay(true));
+  }
+
+  tcp::socket near;
+  tcp::socket far;
+};
+
+template <class Timers>
+void due_together(benchmark::State& state) {
+  constexpr auto spread = 1ms;
+  constexpr auto wheel_tick = 10ms;
+  Timers timers(static_cast<std::size_t>(state.range(0)));
+  random_numbers random;
+  std::uint64_t rounds = 0;
+  std::vector<clock_type::duration> waits;
+  for (auto _ : state) {
+    const auto arming = 5ms + timers.size() * 1us; // more than it takes
+    const clock_type::time_point first = clock_type::now() + arming;
+    for (std::size_t i = 0; i != timers.size(); ++i)
+      timers.arm_at(i, first + std::chrono::nanoseconds(random.below(1'000'000)));
+    std::this_thread::sleep_until(first + spread + wheel_tick);
+
+    ++rounds;
+    asio::io_context other;
+    socket_pair sockets(timers.context(), other);
+    const echo server(sockets.near, [&] { return timers.fired() == rounds * timers.size(); });
+    std::atomic<bool> over = false;
+    std::vector<clock_type::duration> taken;
+    std::thread client([&] { taken = ping(sockets.far, over); });
+    const clock_type::time_point start = clock_type::now();
+    timers.run();
+    const std::chrono::duration<double> ran = clock_type::now() - start;
+    over = true;
+    sockets.near.close(); // if a byte is on its way, its reading ends
+    client.join();
+    waits.insert(waits.end(), taken.begin(), taken.end());
+    state.SetIterationTime(ran.count() / static_cast<double>(timers.size()));
+  }
+  std::ranges::sort(waits);
+  const auto us = [](clock_type::duration d) {
+    return std::chrono::duration<double, std::micro>(d).count();
+  };
+  state.counters["longest_us"] = us(waits.back());
+  state.counters["median_us"] = us(waits[waits.size() / 2]);
+}
+
+using wheel = wheel_timers<kestrel::timer_wheel>;
+using kestrel_timers = waitable_timers<kestrel::steady_timer>;
+using asio_timers = waitable_timers<asio::steady_timer>;
+
+#define DUE_TOGETHER(timers)                                                                       \
+  BENCHMARK_TEMPLATE(due_together, timers)                                                         \
+      ->Arg(100'000)                                                                               \
+      ->Arg(1'000'000)                                                                             \
+      ->Iterations(5)                                                                              \
+      ->UseManualTime()
+DUE_TOGETHER(asio_timers);
+DUE_TOGETHER(wheel);
+DUE_TOGETHER(kestrel_timers);
+#undef DUE_TOGETHER
+
+} // namespace
