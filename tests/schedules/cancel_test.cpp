@@ -110,6 +110,25 @@ TEST_CASE("A cancellation slot that is emitted while its timer falls due", "[sch
       more_preemptions);
 }
 
+TEST_CASE("A cancellation slot does not cancel the callback that replaces its own", "[schedules]") {
+  explore("emit / replace / fire", [](exploration& e) {
+    fate before;
+    fate after;
+    asio::cancellation_signal signal;
+    explored_world w;
+    const kestrel::timer_id id =
+        w.schedule(10ms, asio::bind_cancellation_slot(signal.slot(), before.note()));
+    w.pass(10ms);
+    bool replaced = false;
+    w.together(e, {w.run(), w.beside([&] { signal.emit(asio::cancellation_type::terminal); }),
+                   w.beside([&] { replaced = w.wheel.postpone(id, 30ms, after.note()); })});
+    e.expect(after.ran() == (replaced ? 1 : 0), "the new callback");
+    e.expect(!replaced || before.ran() == 0, "the old callback");
+    for (const fate* f : {&before, &after})
+      e.expect(f->ran() <= 1 && f->is_destroyed() && f->is_sound(), "the callable");
+  });
+}
+
 TEST_CASE("A periodic timer is cancelled while it runs", "[schedules]") {
   const bool bound = GENERATE(false, true);
   explore("cancel / fire periodically", [=](exploration& e) {
@@ -147,7 +166,7 @@ TEST_CASE("When the last timer is cancelled, nobody waits for it any more", "[sc
     bool one = false;
     bool other = false;
     w.together(e, {w.run(), w.beside([&] { one = w.wheel.cancel(first); }),
-                   w.beside([&] { other = w.wheel.cancel({second}) == 1; })});
+                   w.beside([&] { other = w.wheel.cancel(std::array{second}) == 1; })});
     e.expect(one && other && f.is_sound() && g.is_sound(), "they were not cancelled");
     e.expect(explored_clock::now() == w.epoch, "it waited until they were due");
   });

@@ -78,20 +78,43 @@ TEST_CASE("A timer that is set again while it expires is on time", "[schedules]"
   explore("steady_timer: expires_after / expire", [](exploration& e) {
     endings first;
     endings second;
+    endings others;
     shared_world w;
     explored_timer timer(w.context, 10ms);
+    explored_timer other(w.context, 1h);
     timer.async_wait(first.note());
+    other.async_wait(others.note());
     w.pass(10ms);
     const auto start = explored_clock::now();
     std::size_t cancelled = 0;
     w.together(e, {w.run(), w.run(), w.beside([&] {
                      cancelled = timer.expires_after(50ms);
                      timer.async_wait(second.note());
+                     turns::wait([&] { return second.expired != 0; });
+                     other.cancel();
                    })});
     e.expect(first.aborted == cancelled && first.aborted + first.expired == 1, "the first wait");
     e.expect(first.at.load() == start, "the first wait ended late");
     e.expect(second.expired == 1 && second.aborted == 0, "the second wait");
     e.expect(second.at.load() == start + 50ms, "the second wait ended at the wrong time");
+    e.expect(others.aborted == 1 && others.at.load() == start + 50ms, "the other timer");
+  });
+}
+
+TEST_CASE("A timer that is set and not waited for keeps nobody waiting", "[schedules]") {
+  explore("steady_timer: expires_after / expire another", [](exploration& e) {
+    endings due;
+    endings given_up;
+    shared_world w;
+    explored_timer timer(w.context, 10ms);
+    explored_timer other(w.context, 1h);
+    timer.async_wait(due.note());
+    other.async_wait(given_up.note());
+    w.pass(10ms);
+    w.together(e, {w.run(), w.run(), w.beside([&] { other.expires_after(2h); })});
+    e.expect(due.expired == 1 && due.aborted == 0, "the one that is due");
+    e.expect(given_up.aborted == 1 && given_up.expired == 0, "the one that was set");
+    e.expect(explored_clock::now() == w.epoch + 10ms, "somebody waited for nothing");
   });
 }
 
