@@ -39,7 +39,7 @@ inline constexpr std::size_t inline_callback_size = 32;
 /// So are those of the library that say that a copy of their bytes is they, somewhere else.
 template <class F>
 inline constexpr bool is_relocatable = std::is_trivially_copyable_v<F> || requires {
-  typename F::is_relocatable;
+  typename F::kestrel_relocatable;
 };
 
 template <class F>

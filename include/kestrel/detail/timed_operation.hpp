@@ -46,7 +46,10 @@ struct timeout {
   public:
     template <class Expiry>
     void start(const timeout& t, timer_host& on, Expiry expiry) {
-      callback action(on.memory_of_callables(), fires<Expiry>{std::move(expiry)});
+      const bool is_here = runs_beside(t, expiry.get_executor());
+      const auto& memory = on.memory_of_callables();
+      callback action = is_here ? callback(memory, at_once<Expiry>{std::move(expiry)})
+                                : callback(memory, std::move(expiry));
       id_ = t.is_absolute ? on.schedule_at_ns(t.ns, std::move(action))
                           : on.schedule_after(t.ns, std::move(action));
     }
@@ -54,10 +57,25 @@ struct timeout {
     void stop(timer_host& on) { on.cancel(id_); }
 
   private:
-    /// The timer's callback, which runs where the wheel is.
+    /// Is `executor` that of the io_context on whose threads the wheel calls? Then there is no need
+    /// to post.
+    template <class Executor>
+    static bool runs_beside(const timeout& t, const Executor& executor) {
+      using io_executor = net::io_context::executor_type;
+      const io_executor* io = nullptr;
+      if constexpr (std::is_same_v<Executor, io_executor>)
+        io = &executor;
+      else if constexpr (std::is_same_v<Executor, net::any_io_executor>)
+        io = target_of<io_executor>(executor);
+      return io != nullptr && (t.host == nullptr ||
+                               &net::query(*io, net::execution::context) ==
+                                   &net::query(t.host->any_executor(), net::execution::context));
+    }
+
+    /// A callback that says nothing of its executor, and calls there at once.
     template <class Expiry>
-    struct fires {
-      using is_relocatable = void; // a pointer
+    struct at_once {
+      using kestrel_relocatable = void; // a pointer
       void operator()() const { net::dispatch(expiry); }
       Expiry expiry;
     };
@@ -217,11 +235,7 @@ private:
   /// What the timer calls. Cancels the operation where its handler runs.
   struct expiry {
     using executor_type = Executor;
-    using allocator_type = handler_allocator<void>;
     executor_type get_executor() const noexcept { return op->executor_; }
-    allocator_type get_allocator() const noexcept {
-      return allocator_type(op->host_->memory_of_handlers());
-    }
     void operator()() const { op->emit(op->type_); }
     void operator()(net::error_code) const { op->emit(op->type_); }
 
