@@ -101,3 +101,15 @@ TEST_CASE_METHOD(one_wheel, "An idle wheel is on time for a short timer", "[wake
   stall(io, 1ns);
   CHECK(ran);
 }
+
+TEST_CASE_METHOD(one_wheel, "An empty wheel waits for nothing, though the clock has stepped back",
+                 "[wakeups]") {
+  wheel.schedule_after(tick, [] { throw 1; });
+  const auto due = wheel.schedule_after(tick, [] {});
+  manual_clock::advance(tick);
+  CHECK_THROWS_AS(settle(io), int);
+  manual_clock::advance(-tick);
+  CHECK(wheel.cancel(due));
+  CHECK(wheel.empty());
+  CHECK(out_of_work(io));
+}

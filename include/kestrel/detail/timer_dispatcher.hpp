@@ -211,8 +211,8 @@ private:
   /// Has someone look at what is still pending: a posted handler at what is due, the driver at the
   /// rest.
   void secure_rest(std::uint64_t time, lock_type& lock) {
-    if (armed_ == at_once)
-      return;
+    if (armed_ == at_once || wheel_.empty())
+      return; // what is stale in an empty wheel need not be looked at
     const std::uint64_t next = wheel_.next_wake();
     if (next <= time && armed_ == never)
       post_resume(lock);
