@@ -16,7 +16,7 @@ if(NOT DEFINED SECONDS)
   set(SECONDS 60)
 endif()
 if(NOT DEFINED TARGETS)
-  set(TARGETS slot_arena,wheel,timer_wheel)
+  set(TARGETS slot_arena,wheel,timer_wheel,steady_timer)
 endif()
 string(REPLACE "," ";" TARGETS "${TARGETS}")
 

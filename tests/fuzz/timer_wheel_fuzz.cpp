@@ -496,6 +496,7 @@ private:
     const bool failing = how >= 192 && !someone_waits() && !has_used_strand_;
     const std::size_t n = how % 4;
     try {
+      is_failing_ = failing;
       const memory_for run(failing ? in_.number(1) % 8 : no_failure);
       io_->restart();
       for (std::size_t i = 0; i <= n; ++i)
@@ -505,6 +506,7 @@ private:
       check(failing, "there was memory");
       oracle_->lose_order(); // what could not be sent is filed again, behind others
     }
+    is_failing_ = false;
   }
 
   /// Runs handlers until there are none left to run at this time.
@@ -587,9 +589,10 @@ private:
     case 4:
       return use(callable<8, true>(here, number), number, false);
     case 5:
-      has_used_strand_ = true;
-      if (strand_)
+      if (strand_ && !is_failing_) {
+        has_used_strand_ = true;
         return use(asio::bind_executor(*strand_, small(here, number)), number, true);
+      }
       return use(small(here, number), number, false);
     default:
       c.signal = signals_.size();
@@ -985,12 +988,12 @@ private:
   // -- Waiting
 
   void wait() {
-    if (io_ == nullptr)
-      return; // handlers would be called on other threads
+    if (io_ == nullptr || is_failing_)
+      return; // handlers would be called on other threads, or could not be called
     std::size_t number = readers_.size();
     if (number == 0 || in_.number(1) % 4 == 1) {
       const timer* const t = any_timer();
-      if (t == nullptr || number >= 64 || t->is == state::running)
+      if (t == nullptr || number >= 64 || t->is == state::running || depth_ != 0)
         return; // whether a firing that has begun is told depends on who else is
       readers_.push_back(
           {callables_[t->callable].timer, wheel_->handle(t->id), t->is != state::gone});
@@ -1054,7 +1057,7 @@ private:
   }
 
   void wait_after() {
-    if (io_ == nullptr || pauses_.size() >= 64)
+    if (io_ == nullptr || is_failing_ || pauses_.size() >= 64)
       return;
     const ns d = delay();
     const std::size_t number = pauses_.size();
@@ -1272,6 +1275,7 @@ private:
   bool io_was_lost_ = false;
   bool has_stepped_back_ = false;
   bool has_used_strand_ = false;
+  bool is_failing_ = false; // memory, while handlers run
   bool memory_is_short_ = false;
   bool ending_ = false;
   std::string failure_; // of a destructor, which must not throw
