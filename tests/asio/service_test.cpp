@@ -1389,7 +1389,7 @@ void produce(timer_service& service, unsigned seed, std::atomic<std::uint64_t>& 
   }
 }
 
-storm raise_storm(unsigned seed, std::uint64_t firings) {
+storm raise_storm(unsigned seed, std::uint64_t wanted) {
   asio::io_context io;
   kestrel::timer_wheel wheel{io, {.l0_tick = 1ms, .l1_tick = 100ms}};
   timer_service service(wheel, {.capacity = 16});
@@ -1408,7 +1408,7 @@ storm raise_storm(unsigned seed, std::uint64_t firings) {
         ++refused;
     });
   }
-  while (fired < firings)
+  while (fired < wanted)
     std::this_thread::sleep_for(1ms);
   service.shutdown();
   for (std::thread& t : producers)

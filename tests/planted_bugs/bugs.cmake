@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: MIT
+#
+# The bugs that cmake/planted_bugs.cmake plants, by the promises that they break:
+#
+#   1 never early                     6 order within a tick        11 exceptions
+#   2 at most one tick late           7 no wake-ups without work   12 fair to I/O
+#   3 no drift                        8 no allocations             13 lifetimes
+#   4 cancel() tells the truth        9 O(1)                       14 thread safety
+#   5 ids never alias                10 outside every lock         15 bad input
+#
+# Many are those that other timer libraries have or had.
+
+# --- 1: never early --------------------------------------------------------------------------------
+
+plant(1 "delays are rounded down to ticks" detail/timer_engine.hpp asio/never_early
+[[      return saturating_add(time, static_cast<std::uint64_t>(delay));]]
+[[      return saturating_add(time, static_cast<std::uint64_t>(delay)) /
+             wheel_.geometry().granularity() * wheel_.geometry().granularity();]])
+
+plant(1 "delays count from the tick that was reached, not from now" detail/timer_engine.hpp
+  asio/never_early
+[[      return saturating_add(time, static_cast<std::uint64_t>(delay));]]
+[[      return saturating_add(wheel_.now(), static_cast<std::uint64_t>(delay));]])
+
+plant(1 "coming down, only the seconds of a deadline are left" detail/wheel_levels.hpp
+  core/wheel_placement
+[[    if (comes_down || r.deadline > boundary_) {]]
+[[    if (comes_down)
+      r.deadline -= r.deadline % l1_units_;
+    if (comes_down || r.deadline > boundary_) {]])
+
+plant(1 "of a deadline far away, 32 bits are kept" wheel.hpp core/wheel_long
+[[    r.deadline = std::min(deadline, levels_.latest());
+    r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet]]
+[[    r.deadline = static_cast<std::uint32_t>(std::min(deadline, levels_.latest()));
+    r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet]])
+
+# --- 2: at most one tick late ----------------------------------------------------------------------
+
+plant(2 "what is a whole turn of level 1 away waits for another one" detail/wheel_levels.hpp
+  core/wheel_long
+[[    const tick_type l1_tick = l1_tick_of(r.deadline);
+    const std::uint32_t number = l1_slot(l1_tick);]]
+[[    tick_type l1_tick = l1_tick_of(r.deadline);
+    const std::uint32_t number = l1_slot(l1_tick);
+    if (number == l1_slot(geometry_.to_l1_ticks(boundary_)))
+      l1_tick += geometry_.l1_slots();]])
+
+plant(2 "level 1 looks at one slot too many for this turn" detail/wheel_levels.hpp core/wheel_long
+[[      if (l1_first_[i] - begin < geometry_.l1_slots())]]
+[[      if (l1_first_[i] - begin <= geometry_.l1_slots())]])
+
+plant(2 "level 1 comes down a slot too late" detail/wheel_levels.hpp core/wheel_placement
+[[(l1_tick + 1 - look_ahead_) * geometry_.l1_ticks();]]
+[[(l1_tick + 2 - look_ahead_) * geometry_.l1_ticks();]])
+
+plant(2 "an earlier deadline does not wake the wheel earlier" detail/timer_dispatcher.hpp
+  asio/postpone
+[[    if (wheel_.wake_hint() < armed_)]]
+[[    if (armed_ == never && wheel_.wake_hint() < armed_)]])
+
+plant(2 "a sum of times wraps around" wheel.hpp core/wheel_long
+[[    return detail::saturating_add(now(), std::max<tick_type>(delay, 1));]]
+[[    return now() + std::max<tick_type>(delay, 1);]])
+
+# --- 3: no drift -----------------------------------------------------------------------------------
+
+plant(3 "after a stall, what was due on the way is passed over" detail/wheel_levels.hpp
+  core/wheel_stall
+[[    move_to(event);
+    walk_comes_down_]]
+[[    move_to(to);
+    walk_comes_down_]])
+
+plant(3 "the next period begins when the callback does" detail/timer_dispatcher.hpp asio/periodic
+[[      wheel_.postpone_at(id, saturating_add(due, saturating_mul(missed + 1, t.interval)));]]
+[[      wheel_.postpone_at(id, saturating_add(time, t.interval));]])
+
+plant(3 "missed periods are not told" detail/timer_dispatcher.hpp asio/missed_periods
+[[    const std::uint64_t missed = policy == missed_periods::catch_up ? 0 : late;]]
+[[    const std::uint64_t missed = 0 * late;]])
+
+# --- 4: cancel() tells the truth -------------------------------------------------------------------
+
+plant(4 "what is queued already cannot be cancelled" wheel.hpp asio/cancel
+[[    const std::uint32_t old = r->link;
+    arena_.invalidate(*r);]]
+[[    const std::uint32_t old = r->link;
+    if (detail::place::is_claimed(old))
+      return false;
+    arena_.invalidate(*r);]])
+
+plant(4 "what was cancelled on the way to its strand runs" detail/timer_dispatcher.hpp asio/cancel
+[[    if (wheel_.claim_of(id) != claim)
+      return false;
+    wheel_.get(id)->on_hold = false;]]
+[[    if (wheel_.get(id) == nullptr)
+      return wheel_.claim_of(id) != claim;
+    wheel_.get(id)->on_hold = false;]])
+
+plant(4 "what was postponed when it was due runs all the same" detail/timer_engine.hpp asio/postpone
+[[    if (wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
+      file_again(id); // who holds it will find that it is gone]]
+[[]])
+
+# --- 5: ids never alias ----------------------------------------------------------------------------
+
+plant(5 "the generation of an id is not looked at" slot_arena.hpp core/wheel_ids
+[[    return r.generation == id.generation() && is_live(r) ? &r : nullptr;]]
+[[    return is_live(r) ? &r : nullptr;]])
+
+plant(5 "a slot whose generations are used up begins anew" slot_arena.hpp core/slot_arena
+[[    if (r.generation != first_generation_) // else]]
+[[    if (r.generation != 1) // else]])
+
+plant(5 "a slot that is not used is never given back" timer_slot.hpp asio/slots
+[[      host_->deallocate({&id_, 1});]]
+[[      host_.reset();]])
+
+# --- 6: order within a tick ------------------------------------------------------------------------
+
+plant(6 "what is filed while a slot comes down overtakes it" detail/wheel_levels.hpp core/wheel_claim
+[[    const tick_type reach = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;]]
+[[    const tick_type reach = look_ahead_;]])
+
+# --- 7: no wake-ups without work -------------------------------------------------------------------
+
+plant(7 "the wheel wakes at every tick" detail/wheel_levels.hpp asio/wakeups
+[[  tick_type next_wake() noexcept { return wake_ = next_work(); }]]
+[[  tick_type next_wake() noexcept {
+    return wake_ = next_work() == never ? never : std::min(next_work(), units(now_ + 1));
+  }]])
+
+plant(7 "an empty wheel waits for what was cancelled" detail/timer_engine.hpp asio/wakeups
+[[    ++counters_.cancelled;
+    if (wheel_.empty())
+      disarm();]]
+[[    ++counters_.cancelled;]])
+
+# --- 8: no allocations -----------------------------------------------------------------------------
+
+plant(8 "blocks of callables and handlers are not used again" detail/handler_memory.hpp asio/memory
+[[    free_ = ::new (p) free_block{free_};
+    --in_use_;]]
+[[    ::operator delete(p);
+    --in_use_;]])
+
+plant(8 "entries of cancelled timers pile up" detail/wheel_levels.hpp core/wheel_memory
+[[    else if (s.chain.size > 2 * std::size_t{s.live} + compaction_slack)]]
+[[    else if (s.chain.size > (1u << 24) + std::size_t{s.live})]])
+
+# --- 9: O(1) ---------------------------------------------------------------------------------------
+
+plant(9 "a stall is caught up with tick by tick" detail/wheel_levels.hpp core/wheel_stall
+[[    if (event > to) {
+      move_to(to);
+      return false;]]
+[[    if (event > to) {
+      while (now_ < to)
+        move_to(now_ + 1);
+      return false;]])
+
+plant(9 "every cancellation cleans up its slot" detail/wheel_levels.hpp core/wheel_memory
+[[    else if (s.chain.size > 2 * std::size_t{s.live} + compaction_slack)]]
+[[    else if (s.chain.size > s.live)]])
+
+# --- 10: outside every lock ------------------------------------------------------------------------
+
+plant(10 "callbacks run under the lock" detail/timer_dispatcher.hpp asio/reentrancy
+[[    lock.unlock();
+    action.consume(*this, {id, 0});]]
+[[    action.consume(*this, {id, 0});
+    lock.unlock();]])
+
+plant(10 "what is cancelled is destroyed under the lock" detail/timer_engine.hpp asio/callables
+[[  bool cancel(timer_id id) override {
+    leftovers left;
+    const guard_type guard(mutex_);]]
+[[  bool cancel(timer_id id) override {
+    const guard_type guard(mutex_);
+    leftovers left;]])
+
+# --- 11: exceptions --------------------------------------------------------------------------------
+
+plant(11 "when a callback throws, nobody comes for the others" detail/timer_dispatcher.hpp
+  asio/exceptions
+[[      if (secure_rest(time, id, lock))
+        run(id, lock);]]
+[[      run(id, lock);]])
+
+plant(11 "a timer that could not be scheduled stays" detail/timer_engine.hpp asio/bad_alloc
+[[      wheel_.cancel(id, [&](pending_timer&& t) { entry.action = std::move(t.action); });
+      throw;]]
+[[      throw;]])
+
+plant(11 "a timer that no memory is left to wake for sleeps on" detail/timer_dispatcher.hpp
+  asio/bad_alloc
+[[    } catch (...) {
+      post_resume(lock);
+      throw;
+    }]]
+[[    } catch (...) {
+      throw;
+    }]])
+
+plant(11 "a service keeps what could not be registered" detail/service_state.hpp asio/service_memory
+[[    for (const std::shared_ptr<subscription>& s : added_)
+      state_->remove(*s);]]
+[[]])
+
+# --- 12: fair to I/O -------------------------------------------------------------------------------
+
+plant(12 "all that is due runs at one go" detail/timer_dispatcher.hpp asio/fairness
+[[    for (std::size_t ran = 0; ran != callbacks_per_batch; ++ran) {]]
+[[    for (std::size_t ran = 0; ran != 1'000'000'000; ++ran) {]])
+
+# --- 13: lifetimes ---------------------------------------------------------------------------------
+
+plant(13 "a wheel that is destroyed leaves its timers to fire" timer_wheel.hpp asio/lifetimes
+[[  ~basic_timer_wheel() { engine_->close(); }]]
+[[  ~basic_timer_wheel() {}]])
+
+plant(13 "handlers do not keep what they will call" detail/timer_dispatcher.hpp asio/lifetimes
+[[    return std::static_pointer_cast<timer_dispatcher>(this->shared_from_this());]]
+[[    return std::shared_ptr<timer_dispatcher>(std::shared_ptr<timer_dispatcher>(), this);]])
+
+plant(13 "memory of handlers goes with the wheel" detail/handler_memory.hpp asio/any_order
+[[    if (!retired_ || in_use_ != 0)]]
+[[    if (!retired_)]])
+
+plant(13 "who waits is not told of the end" detail/timer_engine.hpp asio/notices
+[[      if (w != nullptr)
+        under_lock([&] { return w->abort(); });]]
+[[      if (w != nullptr && is_shut_down() == false)
+        under_lock([&] { return w->abort(); });]])
+
+plant(13 "a consumer who is behind loses notifications" detail/service_state.hpp asio/service
+[[      ++waiting_;
+      if (s.count_++ == 0)]]
+[[      if (waiting_ == capacity_)
+        return;
+      ++waiting_;
+      if (s.count_++ == 0)]])
+
+# --- 14: thread safety -----------------------------------------------------------------------------
+
+plant(14 "cancelling takes no lock" detail/timer_engine.hpp asio/threads
+[[  bool cancel(timer_id id) override {
+    leftovers left;
+    const guard_type guard(mutex_);]]
+[[  bool cancel(timer_id id) override {
+    leftovers left;]])
+
+# --- 15: bad input ---------------------------------------------------------------------------------
+
+plant(15 "a period of zero is accepted" detail/saturate.hpp asio/periodic
+[[  if (ns <= 0)
+    throw_error(errc::invalid_interval,]]
+[[  if (ns < 0)
+    throw_error(errc::invalid_interval,]])
+
+plant(15 "a second that is no multiple of the tick is accepted" wheel_config.hpp core/wheel_config
+[[  if (l1_tick <= 0 || l1_tick % l0_tick != 0 ||]]
+[[  if (l1_tick <= 0 ||]])
