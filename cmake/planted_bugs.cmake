@@ -12,7 +12,7 @@
 cmake_minimum_required(VERSION 3.23...3.31)
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")
 
-set(time_limit 60) # seconds for a test
+set(time_limit 80) # seconds for a test
 
 set(build_dir "${KESTREL_SOURCE_DIR}/build/planted_bugs")
 set(copy "${build_dir}/copy")
