@@ -258,7 +258,3 @@ plant(15 "a period of zero is accepted" detail/saturate.hpp asio/periodic
     throw_error(errc::invalid_interval,]]
 [[  if (ns < 0)
     throw_error(errc::invalid_interval,]])
-
-plant(15 "a second that is no multiple of the tick is accepted" wheel_config.hpp core/wheel_config
-[[  if (l1_tick <= 0 || l1_tick % l0_tick != 0 ||]]
-[[  if (l1_tick <= 0 ||]])
