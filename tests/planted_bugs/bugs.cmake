@@ -13,13 +13,13 @@
 # --- 1: never early --------------------------------------------------------------------------------
 
 plant(1 "delays are rounded down to ticks" detail/timer_engine.hpp asio/never_early
-[[      return saturating_add(time, static_cast<std::uint64_t>(delay));]]
+[[      return saturating_add(clock_.start_of_delay(time), static_cast<std::uint64_t>(delay));]]
 [[      return saturating_add(time, static_cast<std::uint64_t>(delay)) /
              wheel_.geometry().granularity() * wheel_.geometry().granularity();]])
 
 plant(1 "delays count from the tick that was reached, not from now" detail/timer_engine.hpp
   asio/never_early
-[[      return saturating_add(time, static_cast<std::uint64_t>(delay));]]
+[[      return saturating_add(clock_.start_of_delay(time), static_cast<std::uint64_t>(delay));]]
 [[      return saturating_add(wheel_.now(), static_cast<std::uint64_t>(delay));]])
 
 plant(1 "coming down, only the seconds of a deadline are left" detail/wheel_levels.hpp
@@ -140,10 +140,8 @@ plant(7 "an empty wheel waits for what was cancelled" detail/timer_engine.hpp as
 # --- 8: no allocations -----------------------------------------------------------------------------
 
 plant(8 "blocks of callables and handlers are not used again" detail/handler_memory.hpp asio/memory
-[[    free_ = ::new (p) free_block{free_};
-    --in_use_;]]
-[[    ::operator delete(p);
-    --in_use_;]])
+[[      if (free_ == nullptr && returned_.load(std::memory_order_relaxed) != &retired_)]]
+[[      if (false)]])
 
 plant(8 "entries of cancelled timers pile up" detail/wheel_levels.hpp core/wheel_memory
 [[    else if (s.chain.size > 2 * std::size_t{s.live} + compaction_slack)]]
@@ -225,8 +223,8 @@ plant(13 "handlers do not keep what they will call" detail/timer_dispatcher.hpp 
 [[    return std::shared_ptr<timer_dispatcher>(std::shared_ptr<timer_dispatcher>(), this);]])
 
 plant(13 "memory of handlers goes with the wheel" detail/handler_memory.hpp asio/any_order
-[[    if (!retired_ || in_use_ != 0)]]
-[[    if (!retired_)]])
+[[    if (blocks_ != 0)]]
+[[    if (false)]])
 
 plant(13 "who waits is not told of the end" detail/timer_engine.hpp asio/notices
 [[      if (w != nullptr)
@@ -258,3 +256,71 @@ plant(15 "a period of zero is accepted" detail/saturate.hpp asio/periodic
     throw_error(errc::invalid_interval,]]
 [[  if (ns < 0)
     throw_error(errc::invalid_interval,]])
+
+# --- What only some schedules of several threads show ----------------------------------------------
+
+plant(4 "a timer that has begun to fire can be cancelled for a moment" detail/timer_dispatcher.hpp
+  schedules/cancel
+[[    callback action(std::move(t.action));
+    wheel_.end_claimed(id);
+    if (wheel_.empty())
+      disarm();
+    lock.unlock();
+    action.consume]]
+[[    lock.unlock();
+    callback action(std::move(t.action));
+    lock.lock();
+    if (wheel_.get(id))
+      wheel_.end_claimed(id);
+    if (wheel_.empty())
+      disarm();
+    lock.unlock();
+    if (!action)
+      return;
+    action.consume]])
+
+plant(4 "a slot cancels the callback that has taken its own's place" detail/timer_engine.hpp
+  schedules/cancel
+[[    return t != nullptr && leads_to(*t, link) && cancel(link.id(), left);]]
+[[    return t != nullptr && cancel(link.id(), left);]])
+
+plant(4 "cancel leaves out the waits that are on their way" detail/context_timers.hpp
+  schedules/steady_timer
+[[    std::size_t cancelled = abort_sent(queue);]]
+[[    std::size_t cancelled = 0;]])
+
+plant(13 "a timer that expires while it is set again is lost" detail/context_timers.hpp
+  schedules/steady_timer
+[[      if (!engine_->locked_postpone_at(queue.entry, deadline))
+        queue.entry = insert(queue, deadline);]]
+[[      engine_->locked_postpone_at(queue.entry, deadline);]])
+
+plant(7 "when the last wait ends, the wheel is left waiting for a timer that was cancelled"
+  detail/context_timers.hpp schedules/steady_timer
+[[    --waiting_;
+    withdraw_idle_if_alone();]]
+[[    --waiting_;]])
+
+plant(13 "run() returns while a timer is on its way to another context" detail/timer_dispatcher.hpp
+  schedules/wakeups
+[[    if (!work_)
+      work_.emplace(net::prefer(*executor_, net::execution::outstanding_work.tracked));
+    ++deliveries_;]]
+[[    ++deliveries_;]])
+
+plant(11 "when an executor refuses a handler, nobody comes for the rest" detail/timer_dispatcher.hpp
+  schedules/wakeups
+[[      if (!began || armed_ == never)
+        come_without_posting();]]
+[[]])
+
+plant(13 "a timer whose executor destroys it on the way stays pending" detail/timer_dispatcher.hpp
+  schedules/end
+[[    if (!sent.lost)
+      return;]]
+[[    if (true)
+      return;]])
+
+plant(13 "a service that ends forgets who waits" detail/service_state.hpp schedules/service
+[[      aborted.append(std::move(receivers_));]]
+[[]])

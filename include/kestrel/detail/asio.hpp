@@ -211,6 +211,19 @@ const Executor* target_of([[maybe_unused]] const net::any_io_executor& executor)
 #endif
 }
 
+using io_executor = net::io_context::executor_type;
+
+/// The executor of an io_context that `executor` is, or null if it is another or nobody can tell.
+template <class Executor>
+const io_executor* io_executor_of([[maybe_unused]] const Executor& executor) noexcept {
+  if constexpr (std::is_same_v<Executor, io_executor>)
+    return &executor;
+  else if constexpr (std::is_same_v<Executor, net::any_io_executor>)
+    return target_of<io_executor>(executor);
+  else
+    return nullptr;
+}
+
 /// Whether moving an F throws nothing. Asio's binders do not say so, but throw only what the
 /// callable in them throws.
 template <class F>

@@ -61,12 +61,7 @@ struct timeout {
     /// to post.
     template <class Executor>
     static bool runs_beside(const timeout& t, const Executor& executor) {
-      using io_executor = net::io_context::executor_type;
-      const io_executor* io = nullptr;
-      if constexpr (std::is_same_v<Executor, io_executor>)
-        io = &executor;
-      else if constexpr (std::is_same_v<Executor, net::any_io_executor>)
-        io = target_of<io_executor>(executor);
+      const io_executor* const io = io_executor_of(executor);
       return io != nullptr && (t.host == nullptr ||
                                &net::query(*io, net::execution::context) ==
                                    &net::query(t.host->any_executor(), net::execution::context));

@@ -266,10 +266,8 @@ private:
   /// An io_context puts the handler into the memory that it brings, and so cannot refuse it. In an
   /// any_io_executor it would need more.
   static void post(const Executor& executor, resumption&& handler) {
-    if constexpr (std::is_same_v<Executor, net::any_io_executor>) {
-      if (const auto* const io = target_of<net::io_context::executor_type>(executor))
-        return net::post(*io, std::move(handler));
-    }
+    if (const io_executor* const io = io_executor_of(executor))
+      return net::post(*io, std::move(handler));
     net::post(executor, std::move(handler));
   }
 

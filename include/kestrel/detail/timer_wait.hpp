@@ -22,9 +22,7 @@ namespace detail {
 class wait_host;
 struct wait_queue;
 
-using io_executor = net::io_context::executor_type;
-
-/// The same, counting as work.
+/// An io_executor that counts as work.
 using io_work = std::decay_t<decltype(net::prefer(std::declval<const io_executor&>(),
                                                   net::execution::outstanding_work.tracked))>;
 
@@ -138,26 +136,13 @@ public:
 // ---- Most handlers run on the io_context of their timer. Its executor as it is costs less than
 // inside an any_io_executor, and their memory is that of the timers of their context.
 
-template <class Executor>
-inline constexpr bool may_be_of_io_context =
-    std::is_same_v<Executor, net::any_io_executor> || std::is_same_v<Executor, io_executor>;
-
-inline const io_executor* of_io_context(const io_executor& executor) noexcept { return &executor; }
-
-inline const io_executor* of_io_context(const net::any_io_executor& executor) noexcept {
-  return target_of<io_executor>(executor);
-}
-
 /// The io_context's executor that `own` is, if that is the context of `timers` too.
 template <class Executor, class TimersExecutor>
 const io_executor* of_same_io_context(const Executor& own, const TimersExecutor& timers) noexcept {
-  if constexpr (may_be_of_io_context<Executor>) {
-    const io_executor* const io = of_io_context(own);
-    if (io != nullptr &&
-        &net::query(*io, net::execution::context) == &net::query(timers, net::execution::context))
-      return io;
-  }
-  return nullptr;
+  const io_executor* const io = io_executor_of(own);
+  const bool same = io != nullptr && &net::query(*io, net::execution::context) ==
+                                         &net::query(timers, net::execution::context);
+  return same ? io : nullptr;
 }
 
 /// `executor` is the timer's, and `memory` that of the timers of its context.
