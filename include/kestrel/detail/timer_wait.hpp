@@ -139,15 +139,14 @@ public:
 /// The io_context's executor that `own` is, if that is the context of `timers` too.
 template <class Executor, class TimersExecutor>
 const io_executor* of_same_io_context(const Executor& own, const TimersExecutor& timers) noexcept {
+  const net::execution_context& context = net::query(timers, net::execution::context);
   const io_executor* const io = io_executor_of(own);
-  const bool same = io != nullptr && &net::query(*io, net::execution::context) ==
-                                         &net::query(timers, net::execution::context);
-  return same ? io : nullptr;
+  return io != nullptr && &net::query(*io, net::execution::context) == &context ? io : nullptr;
 }
 
 /// `executor` is the timer's, and `memory` that of the timers of its context.
 template <class Handler, class Executor>
-timer_wait_ptr make_timer_wait(Handler&& handler, const Executor& executor, wait_room& room,
+timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, wait_room& room,
                                handler_memory& memory) {
   using lent = wait_allocator<void>;
   const auto make = [&handler](const auto& own, const auto& allocator) {
