@@ -259,6 +259,7 @@ struct async_result<kestrel::cancel_after_t<CompletionToken, Timeout>, Signature
     CompletionToken token(std::forward<Token>(adapted).token);
     return async_initiate<CompletionToken, Signatures...>(
         kestrel::detail::initiate_timed<std::decay_t<Initiation>, Timeout>(
+            // NOLINTNEXTLINE(bugprone-use-after-move): it is another member
             std::forward<Initiation>(initiation), std::forward<Token>(adapted).timeout),
         token, std::forward<Args>(args)...);
   }

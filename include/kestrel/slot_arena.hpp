@@ -142,7 +142,7 @@ public:
       add_pages(std::clamp<std::size_t>(
           payloads_.size() / 8, 1, std::min(max_growth, max_size / page_size - payloads_.size())));
     }
-    Record& r = *::new (static_cast<void*>(&record(used_))) Record{};
+    Record& r = *std::construct_at(&record(used_));
     r.generation = first_generation_;
     return {used_++, first_generation_ + 1};
   }

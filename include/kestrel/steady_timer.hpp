@@ -276,7 +276,7 @@ private:
 
   std::shared_ptr<waits> waits_;        // of the context
   detail::wait_queue* queue_ = nullptr; // since the first wait
-  time_point expiry_{};
+  time_point expiry_;
   Executor executor_;
 };
 

@@ -302,6 +302,8 @@ public:
   template <detail::range_of_ids Ids = std::initializer_list<timer_id>>
   std::size_t cancel(Ids&& ids) {
     std::vector<timer_id> all;
+    if constexpr (std::ranges::sized_range<Ids>)
+      all.reserve(static_cast<std::size_t>(std::ranges::size(ids)));
     for (const timer_id id : ids)
       all.push_back(id);
     return engine_->cancel(all);

@@ -148,7 +148,10 @@ public:
   /// may throw `bad_alloc`, and then the timer stays where it was.
   bool postpone_at(timer_id id, tick_type deadline) {
     record* r = arena_.find(id);
-    return r != nullptr && (move(id.index(), *r, deadline), true);
+    if (r == nullptr)
+      return false;
+    move(id.index(), *r, deadline);
+    return true;
   }
 
   /// As above, and then lets `update(T&)` change the payload; it must not throw.

@@ -106,7 +106,7 @@ auto async_wait_after(const std::shared_ptr<timer_host>& host, std::int64_t dela
                      timer_spec* const specs[] = {&spec};
                      h->schedule(aside.ids(), specs, {});
                      aside.use();
-                   } catch (...) {
+                   } catch (...) { // NOLINT(bugprone-empty-catch)
                      // The wait was aborted where it was: the handler is told, which is better.
                    }
                  }),

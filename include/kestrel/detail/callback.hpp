@@ -377,7 +377,7 @@ private:
   template <class Executor, class F>
   static void spawn_on(const Executor& executor, const std::shared_ptr<coroutine_maker<F>>& maker,
                        firing which) {
-    const auto rethrow = [](std::exception_ptr failure) {
+    const auto rethrow = [](const std::exception_ptr& failure) {
       if (failure)
         std::rethrow_exception(failure);
     };

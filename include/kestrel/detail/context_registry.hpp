@@ -49,7 +49,7 @@ public:
       : net::execution_context::service(context) {}
 
   /// One that was made while its context was ending has not been told of that.
-  ~context_registry() override { shutdown(); }
+  ~context_registry() override { context_registry::shutdown(); }
 
   /// False if the context is ending: then nothing of it may be used.
   [[nodiscard]] bool join(const std::shared_ptr<registered>& member) {

@@ -59,7 +59,7 @@ public:
       ::operator delete(p);
       return;
     }
-    free_block* const block = ::new (p) free_block{returned_.load(std::memory_order_relaxed)};
+    auto* const block = ::new (p) free_block{returned_.load(std::memory_order_relaxed)};
     do {
       if (block->next == &retired_)
         return drop(block);

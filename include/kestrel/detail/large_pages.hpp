@@ -26,10 +26,11 @@ inline void prefer_large_pages([[maybe_unused]] void* memory,
   constexpr std::size_t worth_while = std::size_t{4} << 20; // holds an aligned 2 MiB page for sure
   if (bytes < worth_while)
     return;
-  const auto begin =
-      (reinterpret_cast<std::uintptr_t>(memory) + small_page - 1) & ~(small_page - 1);
-  const auto end = (reinterpret_cast<std::uintptr_t>(memory) + bytes) & ~(small_page - 1);
-  static_cast<void>(::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE));
+  const auto address = reinterpret_cast<std::uintptr_t>(memory);
+  const std::size_t before = (small_page - address % small_page) % small_page; // the first page
+  const std::size_t whole_pages = (bytes - before) / small_page * small_page;
+  static_cast<void>(
+      ::madvise(static_cast<std::byte*>(memory) + before, whole_pages, MADV_HUGEPAGE));
 #endif
 }
 

@@ -25,7 +25,6 @@ struct pending_timer {
       : action(std::forward<Callable>(callable)...),
         interval{static_cast<std::uint64_t>(std::min(period, max_interval)) & max_interval},
         policy{static_cast<std::uint64_t>(missed) & 3u},
-        on_hold{false},
         watched{watch} {}
 
   pending_timer(pending_timer&&) noexcept = default;
@@ -38,10 +37,10 @@ struct pending_timer {
   }
 
   callback action;
-  std::uint64_t interval : 60; // in nanoseconds; 0 for a timer that fires once
-  std::uint64_t policy : 2;    // a missed_periods
-  std::uint64_t on_hold : 1;   // it is claimed, and has not begun to run
-  std::uint64_t watched : 1;   // someone is told what becomes of it
+  std::uint64_t interval : 60;   // in nanoseconds; 0 for a timer that fires once
+  std::uint64_t policy : 2;      // a missed_periods
+  std::uint64_t on_hold : 1 = 0; // it is claimed, and has not begun to run
+  std::uint64_t watched : 1;     // someone is told what becomes of it
 };
 
 } // namespace detail

@@ -241,10 +241,9 @@ public:
     std::size_t moved = 0;
     for (postponement& m : moves) {
       const std::uint64_t deadline = deadline_after(time, m.delay, is_periodic(m.id, m.delay));
-      moved +=
-          (m.action ? replace(m.id, deadline, m.action) : move(m.id, deadline, keep_callback(m.id)))
-              ? 1u
-              : 0u;
+      const bool was_pending =
+          m.action ? replace(m.id, deadline, m.action) : move(m.id, deadline, keep_callback(m.id));
+      moved += was_pending ? 1u : 0u;
     }
     return moved;
   }

@@ -45,7 +45,7 @@ struct postponement;
 /// Thread safety: as that of the wheel.
 class timer_host : public registered, public std::enable_shared_from_this<timer_host> {
 public:
-  virtual ~timer_host() = default;
+  ~timer_host() override = default;
 
   /// That of the wheel; the system's once the execution context is gone.
   virtual net::any_io_executor any_executor() const = 0;

@@ -152,8 +152,8 @@ timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, wait_room& 
   const auto make = [&handler](const auto& own, const auto& allocator) {
     const auto work = net::prefer(own, net::execution::outstanding_work.tracked);
     return timer_wait_of<Handler, std::decay_t<decltype(work)>,
-                         std::decay_t<decltype(allocator)>>::make(std::move(handler), work,
-                                                                  allocator);
+                         std::decay_t<decltype(allocator)>>::make(std::forward<Handler>(handler),
+                                                                  work, allocator);
   };
   const auto make_for = [&](const auto& own) {
     if (const io_executor* const io = of_same_io_context(own, executor))

@@ -311,7 +311,7 @@ wait_op_ptr<Base> make_wait_op(Handler&& handler, const net::any_io_executor& ex
                                const wait_op<Results...>* /* a Base */) {
   const auto work = work_of(handler, executor);
   wait_op_ptr<Base> op = wait_op_of<Base, Handler, std::decay_t<decltype(work)>, Results...>::make(
-      std::move(handler), work, std::allocator<void>());
+      std::forward<Handler>(handler), work, std::allocator<void>());
   op->set_ticket(Base::next_ticket());
   return op;
 }

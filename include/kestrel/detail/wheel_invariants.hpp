@@ -52,7 +52,7 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
         return false;
       l1_next = std::min(l1_next, l1_first_[number - l0_count()]);
     }
-    for (std::uint32_t index : live) {
+    for (const std::uint32_t index : live) {
       if (!filed.insert(index).second)
         return false;
     }
