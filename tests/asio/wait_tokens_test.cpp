@@ -732,7 +732,7 @@ namespace {
 /// An operation that counts how often a list looks which one it is.
 class looked_at final : public kestrel::detail::wait_op<> {
 public:
-  explicit looked_at(long& looks) noexcept : looks_{looks} {}
+  explicit looked_at(long& looks) noexcept : looks_{looks} { set_ticket(next_ticket()); }
 
   [[nodiscard]] std::uint64_t ticket() const noexcept {
     ++looks_;
