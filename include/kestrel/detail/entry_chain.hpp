@@ -145,11 +145,9 @@ public:
     ++chain.size;
   }
 
-  /// Keeps the entries for which `keep(entry)` holds, in their order.
+  /// Keeps the entries for which `keep(entry)` holds, in their order. There is at least one.
   template <class Keep, class Prefetch>
   void filter(entry_chain& chain, Keep&& keep, Prefetch&& prefetch) noexcept {
-    if (chain.tail == nullptr)
-      return;
     entry_chunk* const head = chain.tail->next;
     entry_chunk* last = nullptr; // the last chunk that holds something
     entry_chunk* to = head;      // where the next entry goes, never ahead of where one is read
@@ -176,10 +174,7 @@ public:
     }
     if (fill != 0)
       last = to;
-    if (last == nullptr) {
-      release(chain);
-      return;
-    }
+    KESTREL_ASSERT(last != nullptr);
     if (last != chain.tail) {
       chain.tail->next = std::exchange(free_, last->next);
       last->next = head;
@@ -242,13 +237,13 @@ private:
     return n / entry_chunk::capacity + std::min(n, chains_ + walks) + walks;
   }
 
+  /// Of at least `min_block` chunks.
   [[nodiscard]] std::size_t entries_within(std::size_t chunks) const noexcept {
     // Beyond `chains_ + walks` entries each further chunk holds `capacity` more.
     const std::size_t spread = chains_ + walks;
     if (chunks >= chunks_for(spread))
       return (chunks - spread - walks) * entry_chunk::capacity;
-    return chunks <= walks ? 0
-                           : (chunks - walks) * entry_chunk::capacity / (entry_chunk::capacity + 1);
+    return (chunks - walks) * entry_chunk::capacity / (entry_chunk::capacity + 1);
   }
 
   void grow(std::size_t wanted) {
