@@ -250,17 +250,19 @@ story sends_into_a_channel() {
   Timer timer(io, 2ms);
   int beats = 0;
   const std::function<void(asio::error_code)> beat = [&](asio::error_code) {
-    if (++beats == 4 || !channel.try_send(asio::error_code(), std::string("beat")))
+    if (++beats == 4)
       return channel.close();
-    timer.expires_at(timer.expiry() + 2ms);
-    timer.async_wait(beat);
+    channel.try_send(asio::error_code(), std::string("beat"));
   };
   timer.async_wait(beat);
   const std::function<void(asio::error_code, std::string)> receive = [&](asio::error_code ec,
                                                                          std::string what) {
     told.push_back(ec ? "closed" : what);
-    if (!ec)
-      channel.async_receive(receive);
+    if (ec)
+      return;
+    channel.async_receive(receive);
+    timer.expires_at(timer.expiry() + 2ms);
+    timer.async_wait(beat);
   };
   channel.async_receive(receive);
   io.run();
