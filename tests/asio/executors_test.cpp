@@ -14,10 +14,16 @@
 
 #include <catch.hpp>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
+#include <cstddef>
+#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <thread>
 #include <utility>
+#include <vector>
 
 using namespace kestrel_tests;
 
@@ -57,6 +63,21 @@ public:
 
 private:
   int* refusals_;
+};
+
+/// Keeps what it was given last, and never does it: what it was given before is destroyed.
+class keeping_executor : public executor_base<keeping_executor> {
+public:
+  keeping_executor(asio::io_context& io, std::shared_ptr<void>& kept)
+      : executor_base(io), kept_{&kept} {}
+
+  template <class F>
+  void execute(F f) const {
+    *kept_ = std::make_shared<F>(std::move(f));
+  }
+
+private:
+  std::shared_ptr<void>* kept_;
 };
 
 } // namespace kestrel_tests
@@ -288,5 +309,114 @@ TEST_CASE_METHOD(one_wheel, "A callback whose executor refuses it is tried again
   settle(io);
   CHECK(ran.size() == 2);
   CHECK(wheel.empty());
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("A wheel whose executor refuses what it posts runs what is due all the same",
+          "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  int refusals = 0;
+  kestrel::basic_timer_wheel<refusing_executor, manual_traits> wheel{
+      refusing_executor(io, refusals)};
+  constexpr int count = 10'000; // more than one handler looks at when they come nearer
+  journal ran;
+  wheel.schedule_after(10ms, [&] { refusals = 1; });
+  for (int i = 0; i != count; ++i)
+    wheel.schedule_after(6s, ran.note(i));
+  stall(io, 3s);
+  CHECK(refusals == 0);
+  CHECK(ran.empty());
+  stall(io, 3s);
+  const std::vector<int> labels = ran.labels();
+  CHECK(labels.size() == count);
+  CHECK(std::ranges::is_sorted(labels));
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("A callback that throws may have changed what else is due, where things run at once",
+          "[executors][exceptions]") {
+  const at_start clock;
+  asio::io_context io;
+  kestrel::basic_timer_wheel<inline_executor, manual_traits> wheel{inline_executor(io)};
+  std::array<kestrel::timer_id, 2> ids;
+  std::function<void(kestrel::timer_id)> change;
+  journal ran;
+  for (std::size_t i = 0; i != ids.size(); ++i)
+    ids[i] = wheel.schedule_after(10ms, [&, i, note = ran.note(1)] {
+      note();
+      if (ran.size() != 1)
+        return;
+      change(ids[1 - i]);
+      throw std::runtime_error("callback");
+    });
+  std::size_t then = 0; // how many run afterwards
+  SECTION("cancelled it") {
+    change = [&](kestrel::timer_id other) { CHECK(wheel.cancel(other)); };
+  }
+  SECTION("postponed it") {
+    change = [&](kestrel::timer_id other) { CHECK(wheel.postpone(other, 10ms)); };
+    then = 1;
+  }
+  SECTION("shut the wheel down") {
+    change = [&](kestrel::timer_id) { wheel.shutdown(); };
+  }
+  SECTION("left it") {
+    change = [&](kestrel::timer_id) {};
+    then = 1;
+  }
+  manual_clock::advance(10ms);
+  CHECK_THROWS_AS(settle(io), std::runtime_error);
+  CHECK(ran.size() == 1);
+  settle(io);
+  stall(io, 10ms);
+  CHECK(ran.size() == 1 + then);
+  CHECK(wheel.empty());
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE_METHOD(one_wheel, "A callback on its way is not early when the clock steps back",
+                 "[executors][clock]") {
+  asio::io_context other;
+  journal ran;
+  const auto id =
+      wheel.schedule_after(10ms, asio::bind_executor(other.get_executor(), ran.note(1)));
+  stall(io, 10ms);
+  manual_clock::advance(-5ms);
+  CHECK(other.poll() == 1);
+  CHECK(ran.empty());
+  CHECK(wheel.expiry(id));
+  stall(io, 5ms);
+  other.restart();
+  other.poll();
+  CHECK(ran.size() == 1);
+  CHECK(wheel.empty());
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE_METHOD(one_wheel, "Only the timer of a callback that an executor destroys ends",
+                 "[executors]") {
+  std::shared_ptr<void> kept;
+  const keeping_executor keeps{io, kept};
+  const auto never_runs = asio::bind_executor(keeps, [] { FAIL("nobody calls it"); });
+  const auto id = wheel.schedule_after(10ms, never_runs);
+  stall(io, 10ms);
+  CHECK(wheel.expiry(id));
+  SECTION("while it is given another's") {
+    const auto another = wheel.schedule_after(10ms, never_runs);
+    stall(io, 10ms);
+    CHECK_FALSE(wheel.expiry(id));
+    CHECK(wheel.expiry(another));
+  }
+  SECTION("but not if it was postponed, while it is given that") {
+    CHECK(wheel.postpone(id, 10ms));
+    stall(io, 10ms);
+    CHECK(wheel.expiry(id));
+  }
+  CHECK(wheel.size() == 1);
+  CHECK_FALSE(out_of_work(io));
+  kept = nullptr;
+  CHECK(wheel.empty());
+  settle(io);
   CHECK(out_of_work(io));
 }
