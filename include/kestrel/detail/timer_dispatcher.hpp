@@ -9,6 +9,7 @@
 
 #include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/callback.hpp>
 #include <kestrel/detail/driver.hpp>
 #include <kestrel/detail/handler_memory.hpp>
@@ -72,12 +73,13 @@ protected:
         by_->announcing_.notify_all();
     }
 
-    /// Under the lock.
+    /// Under the lock, and once.
     void add(timer_dispatcher& by, news&& n) noexcept {
+      KESTREL_ASSERT(by_ == nullptr);
       if (n.empty())
         return;
-      if (std::exchange(by_, &by) == nullptr)
-        ++by.announcing_;
+      by_ = &by;
+      ++by.announcing_;
       news_.add(std::move(n));
     }
 
