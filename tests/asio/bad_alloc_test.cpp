@@ -541,12 +541,12 @@ TEST_CASE("What a steady_timer cannot do for want of memory it has not tried",
     return whichever_allocation_fails<steady_scene>(operation);
   };
   SECTION("being made, and waiting") {
-    CHECK(each([](steady_scene& s) {
-            with_memory([&] { s.waiting.reserve(1000); });
-            kestrel_timer timer(s.io, 15ms);
-            timer.async_wait(s.handler(5));
-            s.waiting.push_back(std::move(timer));
-          }) > 0);
+    each([](steady_scene& s) {
+      with_memory([&] { s.waiting.reserve(1000); });
+      kestrel_timer timer(s.io, 15ms);
+      timer.async_wait(s.handler(5));
+      s.waiting.push_back(std::move(timer));
+    });
   }
   SECTION("waiting besides") {
     each([](steady_scene& s) {
