@@ -245,6 +245,38 @@ CONFORMANCE("Timers complete in the order of their expiries") {
   CHECK(this->seen == outcomes{1, 10, 30, 50, 2000});
 }
 
+CONFORMANCE("Timers of several waits and on strands complete in the order of all") {
+  TestType first(this->io, 1ms);
+  first.async_wait(this->seen.note(1));
+  first.async_wait(this->seen.note(2));
+  TestType second(this->io, 3ms);
+  second.async_wait(this->seen.note(3));
+  TestType third(asio::make_strand(this->io), 5ms);
+  third.async_wait(this->seen.note(4));
+  TestType fourth(this->io, 7ms);
+  fourth.async_wait(this->seen.note(5));
+  stall(this->io, 10ms);
+  CHECK(this->seen == outcomes{1, 2, 3, 4, 5});
+}
+
+CONFORMANCE("A handler that stops the context is the last that is called") {
+  TestType first(this->io, 1ms);
+  first.async_wait([&](asio::error_code ec) {
+    this->seen.note(1)(ec);
+    this->io.stop();
+  });
+  TestType second(this->io, 3ms);
+  second.async_wait(this->seen.note(2));
+  TestType third(this->io, 5ms);
+  third.async_wait(this->seen.note(3));
+  manual_clock::advance(10ms);
+  this->io.run();
+  CHECK(this->seen == outcomes{1});
+  this->io.restart();
+  this->io.run();
+  CHECK(this->seen == outcomes{1, 2, 3});
+}
+
 CONFORMANCE("Cancel aborts all waits, and tells how many") {
   TestType timer(this->io, 5ms);
   CHECK(timer.cancel() == 0);

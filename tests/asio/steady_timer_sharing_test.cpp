@@ -71,14 +71,14 @@ TEST_CASE_METHOD(one_context, "Cancel catches an expiry that is queued on a stra
   const auto strand = asio::make_strand(io);
   kestrel_timer timer(io, 5ms);
   std::size_t cancelled = 0;
-  timer.async_wait(asio::bind_executor(strand, note(seen)));
   const auto end = [&] {
     SECTION("by cancel") { cancelled = timer.cancel(); }
     SECTION("by cancel_one") { cancelled = timer.cancel_one(); }
     SECTION("by another expiry") { cancelled = timer.expires_after(1h); }
   };
-  kestrel_timer first(io, 5ms); // is due at the same time, and so runs when the other is queued
+  kestrel_timer first(strand, 5ms); // is due at the same time, and so runs when the other is queued
   first.async_wait([&](asio::error_code) { end(); });
+  timer.async_wait(asio::bind_executor(strand, note(seen)));
   stall(io, 5ms);
   CHECK(cancelled == 1);
   CHECK(seen == aborted);
@@ -86,14 +86,15 @@ TEST_CASE_METHOD(one_context, "Cancel catches an expiry that is queued on a stra
 
 TEST_CASE_METHOD(one_context, "Destroying a timer catches an expiry that is queued on a strand",
                  "[steady_timer][cancel]") {
+  const auto strand = asio::make_strand(io);
   auto timer = std::make_unique<kestrel_timer>(io, 5ms);
-  timer->async_wait(asio::bind_executor(asio::make_strand(io), note(seen)));
-  kestrel_timer other(io, 5ms);
-  other.async_wait([&](asio::error_code) {
+  kestrel_timer first(strand, 5ms);
+  first.async_wait([&](asio::error_code) {
     timer.reset();
     timer = std::make_unique<kestrel_timer>(io, 1h); // whose waits are none of the other's
     timer->async_wait([](asio::error_code) {});
   });
+  timer->async_wait(asio::bind_executor(strand, note(seen)));
   stall(io, 5ms);
   CHECK(seen == aborted);
   CHECK(timer->cancel() == 1);
@@ -102,11 +103,11 @@ TEST_CASE_METHOD(one_context, "Destroying a timer catches an expiry that is queu
 TEST_CASE_METHOD(one_context, "A slot catches an expiry that is queued on a strand",
                  "[steady_timer][cancel]") {
   asio::cancellation_signal signal;
-  kestrel_timer timer(io, 5ms);
-  timer.async_wait(asio::bind_cancellation_slot(
-      signal.slot(), asio::bind_executor(asio::make_strand(io), note(seen))));
-  kestrel_timer other(io, 5ms);
-  other.async_wait([&](asio::error_code) { signal.emit(asio::cancellation_type::total); });
+  const auto strand = asio::make_strand(io);
+  kestrel_timer first(strand, 5ms);
+  first.async_wait([&](asio::error_code) { signal.emit(asio::cancellation_type::total); });
+  kestrel_timer timer(strand, 5ms);
+  timer.async_wait(asio::bind_cancellation_slot(signal.slot(), note(seen)));
   stall(io, 5ms);
   CHECK(seen == aborted);
 }

@@ -136,17 +136,19 @@ private:
     withdraw_idle_if_alone();
     wait_list due(std::move(queue.waits));
     timer_wait_ptr first = due.pop();
-    if (due.empty() && first->runs_here()) {
+    if (due.empty() && under_way_ == 0 && first->runs_here()) {
       lock.unlock();
       first.release()->call({});
       return;
     }
     timer_wait* sending = first.get();
     queue.sent.push(std::move(first));
+    ++under_way_;
     for (timer_wait* last = sending; !due.empty(); last = last->sent_next) {
       timer_wait_ptr next = due.pop();
       last->sent_next = next.get();
       queue.sent.push(std::move(next));
+      ++under_way_;
     }
     lock.unlock(); // whoever cancels them now finds all of them on their way
     while (sending != nullptr)
@@ -156,6 +158,7 @@ private:
   void arrive(wait_queue& queue, timer_wait& wait) noexcept override {
     const auto lock = engine_->lock();
     static_cast<void>(queue.sent.take(wait.ticket()).release());
+    --under_way_;
   }
 
   // ---- Cancelling
@@ -241,9 +244,10 @@ private:
 
   handler_memory::owned memory_{new handler_memory}; // handlers may outlive this
   std::shared_ptr<engine> engine_;
-  std::size_t waiting_ = 0; // timers that somebody waits for
-  bool shut_down_;          // from the start, if the context was ending by then
-  wait_queue_list idle_;    // have an entry, and nobody waits for them
+  std::size_t waiting_ = 0;   // timers that somebody waits for
+  std::size_t under_way_ = 0; // waits that were sent, which later ones must not overtake
+  bool shut_down_;            // from the start, if the context was ending by then
+  wait_queue_list idle_;      // have an entry, and nobody waits for them
   wait_queue_pool queues_;
 };
 

@@ -58,7 +58,7 @@ protected:
 };
 
 // ---- Where a handler is called at once. Only executors that are known are asked, since it is done
-// under a lock.
+// under a lock. A context that was stopped meanwhile calls no more of them.
 
 template <class Executor>
 bool is_here(const Executor&) noexcept {
@@ -69,7 +69,8 @@ inline bool is_here(const net::system_executor&) noexcept { return true; }
 
 template <class Allocator, std::uintptr_t Bits>
 bool is_here(const net::io_context::basic_executor_type<Allocator, Bits>& executor) noexcept {
-  return executor.running_in_this_thread();
+  return executor.running_in_this_thread() &&
+         !net::query(executor, net::execution::context).stopped();
 }
 
 inline bool is_here(const net::any_io_executor& executor) noexcept {
