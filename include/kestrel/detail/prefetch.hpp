@@ -19,9 +19,11 @@ inline void prefetch_line([[maybe_unused]] const void* line) noexcept {
 #endif
 }
 
-/// All the lines of an object that begins at one.
+/// All the lines of an object, if there is one, that begins at one.
 template <class T>
 void prefetch_object(const T* object) noexcept {
+  if (object == nullptr)
+    return;
   for (std::size_t offset = 0; offset < sizeof(T); offset += 64)
     prefetch_line(reinterpret_cast<const char*>(object) + offset);
 }
