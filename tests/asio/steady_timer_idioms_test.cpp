@@ -15,6 +15,7 @@
 #include <asio/high_resolution_timer.hpp>
 #include <asio/io_context.hpp>
 #include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
 #include <asio/steady_timer.hpp>
 #include <asio/strand.hpp>
 #include <asio/system_timer.hpp>
@@ -280,13 +281,12 @@ story waits_on_a_pool() {
   over.get();
   told.push_back(Timer::clock_type::now() >= timer.expiry() ? "over" : "early");
   timer.expires_after(1h);
-  std::future<void> cancelled = timer.async_wait(asio::use_future);
+  // No exception: what frees it is not compiled with the thread sanitizer.
+  asio::error_code ec;
+  std::future<void> cancelled = timer.async_wait(asio::redirect_error(asio::use_future, ec));
   timer.cancel();
-  try {
-    cancelled.get();
-  } catch (const asio::system_error& e) {
-    told.push_back(outcome(e.code()));
-  }
+  cancelled.get();
+  told.push_back(outcome(ec));
   Timer on_strand(asio::make_strand(pool), 1ms);
   on_strand.async_wait([&](const asio::error_code& ec) { told.push_back(outcome(ec)); });
   pool.join();
