@@ -282,11 +282,11 @@ story waits_on_a_pool() {
   told.push_back(Timer::clock_type::now() >= timer.expiry() ? "over" : "early");
   timer.expires_after(1h);
   // No exception: what frees it is not compiled with the thread sanitizer.
-  asio::error_code ec;
-  std::future<void> cancelled = timer.async_wait(asio::redirect_error(asio::use_future, ec));
+  asio::error_code result;
+  std::future<void> cancelled = timer.async_wait(asio::redirect_error(asio::use_future, result));
   timer.cancel();
   cancelled.get();
-  told.push_back(outcome(ec));
+  told.push_back(outcome(result));
   Timer on_strand(asio::make_strand(pool), 1ms);
   on_strand.async_wait([&](const asio::error_code& ec) { told.push_back(outcome(ec)); });
   pool.join();
