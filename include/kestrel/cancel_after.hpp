@@ -10,6 +10,7 @@
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/timed_operation.hpp>
+#include <kestrel/detail/timeout.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/error.hpp>
 #include <kestrel/timer_wheel.hpp>

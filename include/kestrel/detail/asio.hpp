@@ -224,6 +224,14 @@ const io_executor* io_executor_of([[maybe_unused]] const Executor& executor) noe
     return nullptr;
 }
 
+/// The same, or null if its context is not that of `other`.
+template <class Executor, class Other>
+const io_executor* io_executor_beside(const Executor& own, const Other& other) noexcept {
+  const net::execution_context& context = net::query(other, net::execution::context);
+  const io_executor* const io = io_executor_of(own);
+  return io != nullptr && &net::query(*io, net::execution::context) == &context ? io : nullptr;
+}
+
 /// Whether moving an F throws nothing. Asio's binders do not say so, but throw only what the
 /// callable in them throws.
 template <class F>

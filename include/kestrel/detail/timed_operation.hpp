@@ -7,15 +7,10 @@
 #define KESTREL_DETAIL_TIMED_OPERATION_HPP
 
 #include <kestrel/detail/asio.hpp>
-#include <kestrel/detail/callback.hpp>
-#include <kestrel/detail/context_wheel.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/timer_host.hpp>
-#include <kestrel/timer_id.hpp>
 
 #include <atomic>
-#include <chrono>
-#include <cstdint>
 #include <memory>
 #include <new>
 #include <tuple>
@@ -25,99 +20,10 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// When an operation is cancelled, by which wheel, and how.
-struct timeout {
-  std::int64_t ns;                  // from its initiation, or since the epoch of the wheel's clock
-  bool is_absolute;                 // the latter
-  std::shared_ptr<timer_host> host; // null: the wheel of the context in which the handler runs
-  net::cancellation_type type;
-
-  /// Of handlers and operations that tell no executor.
-  [[nodiscard]] net::any_io_executor executor() const {
-    return host != nullptr ? host->any_executor() : net::any_io_executor(net::system_executor());
-  }
-
-  template <class Executor>
-  [[nodiscard]] std::shared_ptr<timer_host> host_for(const Executor& executor) const {
-    return host != nullptr ? host : shared_wheel<std::chrono::steady_clock>(executor);
-  }
-
-  class timer {
-  public:
-    template <class Expiry>
-    void start(const timeout& t, timer_host& on, Expiry expiry) {
-      const bool is_here = runs_beside(t, expiry.get_executor());
-      const auto& memory = on.memory_of_callables();
-      callback action = is_here ? callback(memory, at_once<Expiry>{std::move(expiry)})
-                                : callback(memory, std::move(expiry));
-      id_ = t.is_absolute ? on.schedule_at_ns(t.ns, std::move(action))
-                          : on.schedule_after(t.ns, std::move(action));
-    }
-
-    void stop(timer_host& on) { on.cancel(id_); }
-
-  private:
-    /// Is `executor` that of the io_context on whose threads the wheel calls? Then there is no need
-    /// to post.
-    template <class Executor>
-    static bool runs_beside(const timeout& t, const Executor& executor) {
-      const io_executor* const io = io_executor_of(executor);
-      return io != nullptr && (t.host == nullptr ||
-                               &net::query(*io, net::execution::context) ==
-                                   &net::query(t.host->any_executor(), net::execution::context));
-    }
-
-    /// A callback that says nothing of its executor, and calls there at once.
-    template <class Expiry>
-    struct at_once {
-      using kestrel_relocatable = void; // a pointer
-      void operator()() const { net::dispatch(expiry); }
-      Expiry expiry;
-    };
-
-    timer_id id_;
-  };
-};
-
-/// The same by a basic_wheel_timer, which must be there when the operation begins. `When` is a
-/// duration or a time point.
-template <class Timer, class When>
-struct lent_timeout {
-  Timer* lent;
-  When when;
-  net::cancellation_type type;
-
-  [[nodiscard]] net::any_io_executor executor() const { return lent->get_executor(); }
-
-  /// For its memory.
-  template <class Executor>
-  [[nodiscard]] std::shared_ptr<timer_host> host_for(const Executor&) const {
-    return shared_wheel<typename Timer::clock_type>(lent->get_executor());
-  }
-
-  /// A wait, which ends by itself, in its slot, or as the user of the timer likes.
-  class timer {
-  public:
-    template <class Expiry>
-    void start(const lent_timeout& t, timer_host&, Expiry expiry) {
-      if constexpr (std::is_same_v<When, typename Timer::time_point>)
-        t.lent->expires_at(t.when);
-      else
-        t.lent->expires_after(t.when);
-      t.lent->async_wait(net::bind_cancellation_slot(signal_.slot(), std::move(expiry)));
-    }
-
-    void stop(timer_host&) { signal_.emit(net::cancellation_type::terminal); }
-
-  private:
-    net::cancellation_signal signal_;
-  };
-};
-
 /// What an operation and its timer have in common: the signal that cancels the operation. The
 /// operation may complete while it is cancelled, or before it is wholly initiated, on whichever
 /// thread; the phases keep these apart. In memory of the wheel's, since it may have to outlive the
-/// handler. `Timeout` is one of those above.
+/// handler. `Timeout` is one of those in timeout.hpp.
 template <class Executor, class Timeout>
 class timed_operation {
 public:

@@ -500,8 +500,8 @@ private:
 
   template <class PostponeTo>
   bool move(timer_id id, std::uint64_t deadline, const PostponeTo& postpone_to) {
-    if (armed_ ==
-        never) { // all timers are out, and this one may be filed: someone has to come then
+    if (armed_ == never) {
+      // All timers are out, and this one may be filed: then someone has to come.
       if (!wheel_.expiry(id))
         return false;
       arm(tick_at_or_after(deadline));

@@ -137,14 +137,6 @@ public:
 // ---- Most handlers run on the io_context of their timer. Its executor as it is costs less than
 // inside an any_io_executor, and their memory is that of the timers of their context.
 
-/// The io_context's executor that `own` is, if that is the context of `timers` too.
-template <class Executor, class TimersExecutor>
-const io_executor* of_same_io_context(const Executor& own, const TimersExecutor& timers) noexcept {
-  const net::execution_context& context = net::query(timers, net::execution::context);
-  const io_executor* const io = io_executor_of(own);
-  return io != nullptr && &net::query(*io, net::execution::context) == &context ? io : nullptr;
-}
-
 /// `executor` is the timer's, and `memory` that of the timers of its context.
 template <class Handler, class Executor>
 timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, wait_room& room,
@@ -157,7 +149,7 @@ timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, wait_room& 
                                                                   work, allocator);
   };
   const auto make_for = [&](const auto& own) {
-    if (const io_executor* const io = of_same_io_context(own, executor))
+    if (const io_executor* const io = io_executor_beside(own, executor))
       return make(*io, lent(room, memory));
     return make(own, std::allocator<void>());
   };
