@@ -42,7 +42,9 @@ KESTREL_BEGIN_NAMESPACE
 /// Complexity: O(1) amortised for each wait that begins or ends, and O(log m) in the m waits that
 /// this timer has. In steady state, nothing is allocated but
 /// the memory of handlers that have an allocator or an executor of their own. Exceptions:
-/// `std::bad_alloc`, and `errc::too_many_timers`, from `async_wait`, which has no effect then.
+/// `std::bad_alloc`, and `errc::too_many_timers`, from `async_wait`, which has no effect then. To
+/// end a wait on an `io_context` takes no memory; if another executor has none left to post its
+/// handler, the program ends.
 /// Lifetime: the destructor cancels all waits. A timer may be moved, set, or destroyed from within
 /// a handler. When the context ends, handlers of pending waits are destroyed and not called; a
 /// timer may outlive its context, if its executor may.

@@ -136,8 +136,8 @@ public:
   /// executor. The handler is called exactly once, unless its context is destroyed first: on its
   /// associated executor, else the wheel's (once that context is gone, or if no timer is named, a
   /// thread of the system's executor). Never inside this function, but for a wait that ends at once
-  /// and whose handler has an immediate executor that runs it there. Where there is no memory left
-  /// to post it, the program ends.
+  /// and whose handler has an immediate executor that runs it there. To post it on an `io_context`
+  /// takes no memory; if another executor has none left for it, the program ends.
   ///
   /// Complexity: O(log n) in the waits that are under way for the timer, also to cut one short.
   template <class CompletionToken = DefaultToken>

@@ -224,8 +224,8 @@ public:
   /// waits; `errc::shut_down` if that was before and all is received. The handler is called exactly
   /// once, on its associated executor, else the wheel's (once that context is gone, the system's),
   /// and never inside this function, but through an immediate executor of its own. If the executor
-  /// is destroyed first, so is the handler. Where there is no memory left to post it, the program
-  /// ends.
+  /// is destroyed first, so is the handler. To post it on an `io_context` takes no memory; if
+  /// another executor has none left for it, the program ends.
   template <class CompletionToken = DefaultToken>
   auto async_receive(CompletionToken&& token = CompletionToken()) {
     return net::async_initiate<CompletionToken, void(net::error_code, timer_notification)>(

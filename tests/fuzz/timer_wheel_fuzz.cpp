@@ -491,9 +491,8 @@ private:
     if (io_ == nullptr)
       return;
     const std::uint64_t how = in_.number(1);
-    // A strand that finds no memory for its own handler never runs again, and waits end the
-    // program.
-    const bool failing = how >= 192 && !someone_waits() && !has_used_strand_;
+    // A strand that finds no memory for its own handler never runs again.
+    const bool failing = how >= 192 && !has_used_strand_;
     const std::size_t n = how % 4;
     try {
       is_failing_ = failing;

@@ -7,6 +7,7 @@
 #define KESTREL_DETAIL_TIMER_WAIT_HPP
 
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/block_allocator.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/wait_op.hpp>
 #include <kestrel/detail/wait_room.hpp>
@@ -80,10 +81,10 @@ inline bool is_here(const net::any_io_executor& executor) noexcept {
 }
 
 /// A wait on its way, as the handler that is posted.
-template <class Handler, class Allocator>
+template <class Allocator>
 class arrival {
 public:
-  using allocator_type = typename net::associated_allocator<Handler, Allocator>::type;
+  using allocator_type = Allocator;
 
   arrival(std::shared_ptr<wait_host> host, wait_queue& queue, timer_wait_ptr wait,
           const allocator_type& allocator) noexcept
@@ -106,7 +107,7 @@ public:
   }
 
 private:
-  allocator_type allocator_;
+  [[no_unique_address]] Allocator allocator_;
   std::shared_ptr<wait_host> host_;
   wait_queue* queue_;
   timer_wait_ptr wait_;
@@ -119,7 +120,7 @@ class timer_wait_of final : public handler_op<timer_wait_of<Handler, Work, Alloc
   using timer_wait_of::handler_op::handler_op;
 
 public:
-  bool runs_here() const noexcept override { return is_here(this->work_); }
+  bool runs_here() const noexcept override { return is_here(this->work()); }
 
   void call(net::error_code ec) override {
     auto [handler, work] = this->take();
@@ -127,10 +128,38 @@ public:
   }
 
   void send(std::shared_ptr<wait_host> host, wait_queue& queue) noexcept override {
-    const auto executor = untracked(this->work_);
-    const auto allocator = net::get_associated_allocator(this->handler_, this->allocator_);
-    net::post(executor,
-              arrival<Handler, Allocator>(std::move(host), queue, timer_wait_ptr(this), allocator));
+    const auto executor = untracked(this->work());
+    const auto source = this->allocator();
+    if (const io_executor* const io = io_executor_of(executor)) {
+      if (block* const memory = allocate_block(source))
+        net::post(*io,
+                  arrival(std::move(host), queue, timer_wait_ptr(this), in_block(memory, source)));
+      else
+        send_without_memory(*host, queue);
+    } else {
+      net::post(executor, arrival(std::move(host), queue, timer_wait_ptr(this), source));
+    }
+  }
+
+private:
+  using allocator_type = typename timer_wait_of::handler_op::allocator_type;
+  struct block;
+  using in_block = block_allocator<void, block, allocator_type>;
+  struct block : posting_block<arrival<in_block>> {};
+
+  static block* allocate_block(const allocator_type& source) noexcept {
+    try {
+      return typename std::allocator_traits<allocator_type>::template rebind_alloc<block>(source)
+          .allocate(1);
+    } catch (...) {
+      return nullptr;
+    }
+  }
+
+  /// In its own memory. It cannot be cancelled on its way, then.
+  void send_without_memory(wait_host& host, wait_queue& queue) noexcept {
+    host.arrive(queue, *this);
+    this->complete(this->error);
   }
 };
 

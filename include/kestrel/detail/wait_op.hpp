@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 //
 // wait_op: a completion handler that waits for its results, whatever its type. Keeps the work of
-// its executor counted, and its memory comes from its own allocator and is freed before it is
-// called.
+// its executor counted. Its memory comes from its own allocator, is enough to post it, and is freed
+// before it is called.
 
 #ifndef KESTREL_DETAIL_WAIT_OP_HPP
 #define KESTREL_DETAIL_WAIT_OP_HPP
 
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/block_allocator.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -28,8 +29,9 @@ public:
   wait_op(const wait_op&) = delete;
   wait_op& operator=(const wait_op&) = delete;
 
-  /// Posts the handler with its results, and ends this object. Without the memory for that, or on
-  /// an executor that refuses, the program ends: a handler must not be lost, nor called here.
+  /// Posts the handler with its results, and ends this object. An io_context needs no memory for
+  /// that. If another executor has none, or refuses, the program ends: a handler must not be lost,
+  /// nor called here.
   virtual void complete(net::error_code ec, Results... results) noexcept = 0;
 
   /// Ends this object. The handler is destroyed and not called.
@@ -201,26 +203,23 @@ private:
   node* root_ = nullptr;
 };
 
-/// A handler and its results, as what is posted, with the handler's allocator. `Allocator` is for
-/// handlers that bring none.
+/// A handler and its results, as what is posted, with the allocator for it.
 template <class Handler, class Allocator, class... Results>
 class completed_handler {
 public:
-  using allocator_type = typename net::associated_allocator<Handler, Allocator>::type;
+  using allocator_type = Allocator;
 
   completed_handler(Handler&& handler, const Allocator& allocator, net::error_code ec,
                     Results... results)
       : handler_(std::move(handler)), allocator_(allocator), results_(ec, std::move(results)...) {}
 
-  allocator_type get_allocator() const noexcept {
-    return net::get_associated_allocator(handler_, allocator_);
-  }
+  allocator_type get_allocator() const noexcept { return allocator_; }
 
   void operator()() { std::apply(std::move(handler_), std::move(results_)); }
 
 private:
   Handler handler_;
-  Allocator allocator_;
+  [[no_unique_address]] Allocator allocator_;
   std::tuple<net::error_code, Results...> results_;
 };
 
@@ -237,34 +236,58 @@ auto untracked(const Work& work) {
   return net::prefer(work, net::execution::outstanding_work.untracked);
 }
 
+/// Memory for an operation, and in its place for what is posted when it ends.
+template <class Op, class Handler, class Allocator, class... Results>
+struct op_block
+    : posting_block<
+          completed_handler<
+              Handler,
+              block_allocator<void, op_block<Op, Handler, Allocator, Results...>, Allocator>,
+              Results...>,
+          Op> {};
+
 /// A handler with its memory and its executor, `Work`, whose work counts or need not. `Op` is the
 /// class derived from this, `Base` is wait_op<Results...> or derived from it, and `Allocator` for
 /// handlers without their own.
 template <class Op, class Base, class Handler, class Work, class Allocator, class... Results>
 class handler_op : public Base {
-  using associated = typename net::associated_allocator<Handler, Allocator>::type;
-  using op_allocator = typename std::allocator_traits<associated>::template rebind_alloc<Op>;
-  using traits = std::allocator_traits<op_allocator>;
-  using completed = completed_handler<Handler, Allocator, Results...>;
+protected:
+  using allocator_type = typename net::associated_allocator<Handler, Allocator>::type;
+
+private:
+  using block = op_block<Op, Handler, allocator_type, Results...>;
+  using block_source = typename std::allocator_traits<allocator_type>::template rebind_alloc<block>;
+  using in_block = block_allocator<void, block, allocator_type>;
 
 public:
   static wait_op_ptr<Base> make(Handler&& handler, const Work& work, const Allocator& allocator) {
-    op_allocator memory(net::get_associated_allocator(handler, allocator));
-    Op* op = traits::allocate(memory, 1);
+    block_source source(net::get_associated_allocator(handler, allocator));
+    block* const memory = source.allocate(1);
     try {
-      ::new (static_cast<void*>(op)) Op(std::move(handler), work, allocator);
+      return wait_op_ptr<Base>(::new (static_cast<void*>(memory))
+                                   Op(std::move(handler), work, allocator));
     } catch (...) {
-      traits::deallocate(memory, op, 1);
+      source.deallocate(memory, 1);
       throw;
     }
-    return wait_op_ptr<Base>(op);
   }
 
   void complete(net::error_code ec, Results... results) noexcept override {
-    completed handler(std::move(handler_), allocator_, ec, std::move(results)...);
+    const allocator_type source = allocator();
     const Work work(std::move(work_));
-    free(handler.get_allocator());
-    net::post(untracked(work), std::move(handler));
+    Handler handler(std::move(handler_));
+    block* memory = end();
+    const auto executor = untracked(work);
+    if (const io_executor* const io = io_executor_of(executor)) {
+      if constexpr (requires(block_source b) { b.make_way(memory); })
+        memory = block_source(source).make_way(memory);
+      net::post(*io, completed_handler<Handler, in_block, Results...>(
+                         std::move(handler), in_block(memory, source), ec, std::move(results)...));
+    } else {
+      block_source(source).deallocate(memory, 1);
+      net::post(executor, completed_handler<Handler, allocator_type, Results...>(
+                              std::move(handler), source, ec, std::move(results)...));
+    }
   }
 
   void discard() noexcept override {
@@ -278,20 +301,30 @@ protected:
 
   ~handler_op() = default;
 
+  [[nodiscard]] allocator_type allocator() const noexcept {
+    return net::get_associated_allocator(handler_, allocator_);
+  }
+
+  [[nodiscard]] const Work& work() const noexcept { return work_; }
+
   /// The handler and its executor. Ends this object, also if moving the handler throws.
   std::pair<Handler, Work> take() {
     struct ending {
-      ~ending() { op.free(memory); }
+      ~ending() { op.free(source); }
       handler_op& op;
-      op_allocator memory;
-    } const at_return{*this, op_allocator(net::get_associated_allocator(handler_, allocator_))};
+      block_source source;
+    } const at_return{*this, block_source(allocator())};
     return {std::move(handler_), std::move(work_)};
   }
 
-  void free(op_allocator memory) noexcept {
+private:
+  void free(block_source source) noexcept { source.deallocate(end(), 1); }
+
+  /// Ends this object, whose memory remains.
+  block* end() noexcept {
     Op* const op = static_cast<Op*>(this);
     op->~Op();
-    traits::deallocate(memory, op, 1);
+    return reinterpret_cast<block*>(op);
   }
 
   Handler handler_;
@@ -328,14 +361,16 @@ wait_op_ptr<Base> make_wait_op(Handler&& handler, const net::any_io_executor& ex
 /// counted before, since a context without any other would stop at the end of it.
 template <class Handler, class... Results>
 void complete_at_once(Handler handler, net::error_code ec, Results... results) {
-  using completed = completed_handler<Handler, std::allocator<void>, Results...>;
+  using completed =
+      completed_handler<Handler, typename net::associated_allocator<Handler>::type, Results...>;
+  const auto allocator = net::get_associated_allocator(handler);
   const auto immediate = immediate_executor_of(handler);
   if constexpr (has_own_executor<Handler>) {
     const auto own = net::get_associated_executor(handler);
-    net::dispatch(immediate,
-                  net::bind_executor(own, completed(std::move(handler), {}, ec, results...)));
+    net::dispatch(immediate, net::bind_executor(
+                                 own, completed(std::move(handler), allocator, ec, results...)));
   } else {
-    net::dispatch(immediate, completed(std::move(handler), {}, ec, results...));
+    net::dispatch(immediate, completed(std::move(handler), allocator, ec, results...));
   }
 }
 

@@ -21,7 +21,7 @@ class timer_wait;
 /// Memory for one wait of one timer, whose waits begin one at a time.
 class wait_room {
 public:
-  static constexpr std::size_t size = 128;
+  static constexpr std::size_t size = 176;
   static constexpr std::size_t alignment = alignof(std::max_align_t);
 
   /// Null if it will not do.
@@ -32,9 +32,11 @@ public:
     return room_;
   }
 
+  [[nodiscard]] bool contains(const void* p) const noexcept { return p == room_; }
+
   /// On any thread. False if `p` is not from here.
   bool deallocate(const void* p) noexcept {
-    if (p != room_)
+    if (!contains(p))
       return false;
     taken_.store(false, std::memory_order_release);
     return true;
@@ -44,6 +46,10 @@ private:
   std::atomic<bool> taken_ = false;
   alignas(alignment) std::byte room_[size];
 };
+
+/// What a wait is allocated as.
+template <class T>
+concept memory_of_wait = std::is_base_of_v<timer_wait, typename T::holds>;
 
 /// For waits: a room. For all that is made of their handlers later, and for waits that have no
 /// place there, the memory of the context's timers.
@@ -58,7 +64,7 @@ public:
       : handler_allocator<T>(other), room_{other.room_} {}
 
   T* allocate(std::size_t n) {
-    if constexpr (std::is_base_of_v<timer_wait, T>) {
+    if constexpr (memory_of_wait<T>) {
       if (void* const p = alignof(T) <= wait_room::alignment ? room_->allocate(sizeof(T)) : nullptr)
         return static_cast<T*>(p);
     }
@@ -68,6 +74,20 @@ public:
   void deallocate(T* p, std::size_t n) noexcept {
     if (!room_->deallocate(p))
       handler_allocator<T>::deallocate(p, n);
+  }
+
+  /// Memory for what is posted in place of a wait: other than its room, which the next wait likes
+  /// to find free, if there is any.
+  T* make_way(T* p) noexcept {
+    if (!room_->contains(p))
+      return p;
+    try {
+      T* const other = handler_allocator<T>::allocate(1);
+      room_->deallocate(p);
+      return other;
+    } catch (...) {
+      return p;
+    }
   }
 
 private:
