@@ -41,6 +41,14 @@ TEST_CASE_METHOD(one_wheel, "run() returns when the last timer was cancelled bef
   CHECK(wheel.stats().wakeups == 0);
 }
 
+TEST_CASE_METHOD(one_wheel, "An empty batch keeps no context running", "[wakeups][batch]") {
+  wheel.cancel(wheel.schedule_after(1h, [] {}));
+  settle(io);
+  wheel.schedule(std::vector<kestrel::timer_task>());
+  settle(io);
+  CHECK(out_of_work(io));
+}
+
 TEST_CASE_METHOD(one_wheel, "A timer an hour away wakes the wheel a handful of times",
                  "[wakeups]") {
   bool ran = false;

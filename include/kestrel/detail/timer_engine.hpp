@@ -143,13 +143,15 @@ public:
     const std::uint64_t time = clock_.now_for_delay();
     const guard_type guard(mutex_);
     require_room(specs.size());
+    if (specs.empty())
+      return;
     wheel_.reserve_more(specs.size());
     const bool watched = !watches.empty();
     if (watched) {
       for (const timer_id slot : slots)
         watches_.make(slot.index());
     }
-    if (armed_ == never && !specs.empty())
+    if (armed_ == never)
       arm(earliest(time, specs));
     for (std::size_t i = 0; i != specs.size(); ++i) { // nothing throws any more
       timer_spec& s = *specs[i];
