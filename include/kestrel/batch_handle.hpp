@@ -44,20 +44,28 @@ KESTREL_BEGIN_NAMESPACE
 template <class Clock, class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_batch_handle {
 public:
+  /// The handles that it is a range of.
   using value_type = basic_timer_handle<Clock, DefaultToken>;
 
+  /// A random access iterator, but for `reference`, which is no reference.
   class iterator;
+  /// The same: handles name timers, and are not changed.
   using const_iterator = iterator;
 
+  /// Names no timers.
   basic_batch_handle() = default;
 
+  /// How many timers it names, pending or not.
   [[nodiscard]] std::size_t size() const noexcept { return ids_.size(); }
+  /// Whether it names none.
   [[nodiscard]] bool empty() const noexcept { return ids_.empty(); }
 
+  /// The ids, in the order of the tasks.
   [[nodiscard]] const std::vector<timer_id>& ids() const noexcept { return ids_; }
 
   /// So that it will do where ids are asked for.
   operator std::vector<timer_id>() const& { return ids_; }
+  /// @overload
   operator std::vector<timer_id>() && noexcept { return std::move(ids_); }
 
   /// A handle of the i-th timer, `i < size()`, which is told everything that happens to it.
@@ -65,7 +73,9 @@ public:
     return value_type(host_, ids_[i], watches_[i]);
   }
 
+  /// The first handle.
   [[nodiscard]] iterator begin() const noexcept { return iterator(*this, 0); }
+  /// Past the last handle.
   [[nodiscard]] iterator end() const noexcept { return iterator(*this, size()); }
 
   /// Returns how many were still pending.
@@ -134,19 +144,27 @@ private:
 template <class Clock, class DefaultToken>
 class basic_batch_handle<Clock, DefaultToken>::iterator {
 public:
+  ///@{
+  /// As that of any random access iterator.
   using iterator_concept = std::random_access_iterator_tag;
   using iterator_category = std::input_iterator_tag;
   using value_type = basic_timer_handle<Clock, DefaultToken>;
   using difference_type = std::ptrdiff_t;
   using reference = const value_type; // so that `auto&` takes it too
+  ///@}
 
+  /// Keeps the handle that it points to.
   struct pointer {
-    value_type made;
+    value_type made; ///< what `*` makes
+    /// That handle.
     const value_type* operator->() const noexcept { return &made; }
   };
 
+  /// Refers to nothing.
   iterator() = default;
 
+  ///@{
+  /// As that of any random access iterator, but that handles are made.
   pointer operator->() const { return {**this}; }
   reference operator*() const { return (*batch_)[static_cast<std::size_t>(i_)]; }
   reference operator[](difference_type n) const { return *(*this + n); }
@@ -169,6 +187,7 @@ public:
   }
   friend bool operator==(const iterator& a, const iterator& b) noexcept { return a.i_ == b.i_; }
   friend auto operator<=>(const iterator& a, const iterator& b) noexcept { return a.i_ <=> b.i_; }
+  ///@}
 
 private:
   friend basic_batch_handle;
@@ -180,6 +199,7 @@ private:
   difference_type i_ = 0;
 };
 
+/// Names timers on `std::chrono::steady_clock`.
 using batch_handle = basic_batch_handle<std::chrono::steady_clock>;
 
 KESTREL_END_NAMESPACE

@@ -25,22 +25,27 @@ KESTREL_BEGIN_NAMESPACE
 /// otherwise `token`.
 template <class CompletionToken, class Timeout = detail::timeout>
 struct cancel_after_t {
+  /// What the operation completes by.
   CompletionToken token;
+  /// When, and by what timer.
   Timeout timeout;
 };
 
 /// The same for the operation's default token. Called with another one, it adapts that.
 template <class Timeout>
 struct basic_partial_cancel_after {
+  /// The token that does the same to `token`.
   template <class CompletionToken>
   [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>, Timeout>
   operator()(CompletionToken&& token) const {
     return {std::forward<CompletionToken>(token), timeout};
   }
 
+  /// When, and by what timer.
   Timeout timeout;
 };
 
+/// What `cancel_after(delay)` returns when it is given no token.
 using partial_cancel_after = basic_partial_cancel_after<detail::timeout>;
 
 template <class Clock, class Executor>
@@ -102,6 +107,7 @@ cancel_after(const std::chrono::duration<Rep, Period>& delay,
   return {{detail::delay_of(delay), false, nullptr, type}};
 }
 
+/// @overload
 template <class Rep, class Period, class CompletionToken>
 [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
 cancel_after(const std::chrono::duration<Rep, Period>& delay, net::cancellation_type type,
@@ -109,6 +115,7 @@ cancel_after(const std::chrono::duration<Rep, Period>& delay, net::cancellation_
   return cancel_after(delay, type)(std::forward<CompletionToken>(token));
 }
 
+/// @overload
 template <class Rep, class Period, class CompletionToken>
 [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
 cancel_after(const std::chrono::duration<Rep, Period>& delay, CompletionToken&& token) {
@@ -125,6 +132,7 @@ cancel_after(basic_timer_wheel<Executor, Traits>& wheel,
   return {{detail::delay_of(delay), false, detail::host_access::host_of(wheel), type}};
 }
 
+/// @overload
 template <class Executor, class Traits, class Rep, class Period, class CompletionToken>
 [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
 cancel_after(basic_timer_wheel<Executor, Traits>& wheel,
@@ -133,6 +141,7 @@ cancel_after(basic_timer_wheel<Executor, Traits>& wheel,
   return cancel_after(wheel, delay, type)(std::forward<CompletionToken>(token));
 }
 
+/// @overload
 template <class Executor, class Traits, class Rep, class Period, class CompletionToken>
 [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
 cancel_after(basic_timer_wheel<Executor, Traits>& wheel,
@@ -148,6 +157,7 @@ cancel_at(const std::chrono::time_point<std::chrono::steady_clock, Duration>& ti
   return {{detail::instant_of(time), true, nullptr, type}};
 }
 
+/// @overload
 template <class Duration, class CompletionToken>
 [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
 cancel_at(const std::chrono::time_point<std::chrono::steady_clock, Duration>& time,
@@ -155,6 +165,7 @@ cancel_at(const std::chrono::time_point<std::chrono::steady_clock, Duration>& ti
   return cancel_at(time, type)(std::forward<CompletionToken>(token));
 }
 
+/// @overload
 template <class Duration, class CompletionToken>
 [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
 cancel_at(const std::chrono::time_point<std::chrono::steady_clock, Duration>& time,
@@ -171,6 +182,7 @@ cancel_at(basic_timer_wheel<Executor, Traits>& wheel,
   return {{detail::instant_of(time), true, detail::host_access::host_of(wheel), type}};
 }
 
+/// @overload
 template <class Executor, class Traits, class Duration, class CompletionToken>
 [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
 cancel_at(basic_timer_wheel<Executor, Traits>& wheel,
@@ -179,6 +191,7 @@ cancel_at(basic_timer_wheel<Executor, Traits>& wheel,
   return cancel_at(wheel, time, type)(std::forward<CompletionToken>(token));
 }
 
+/// @overload
 template <class Executor, class Traits, class Duration, class CompletionToken>
 [[nodiscard]] cancel_after_t<std::decay_t<CompletionToken>>
 cancel_at(basic_timer_wheel<Executor, Traits>& wheel,
@@ -200,6 +213,7 @@ cancel_after(basic_wheel_timer<Clock, Executor>& timer,
   return {{&timer, std::chrono::ceil<typename Clock::duration>(ns), type}};
 }
 
+/// @overload
 template <class Clock, class Executor, class Rep, class Period, class CompletionToken>
 [[nodiscard]] auto cancel_after(basic_wheel_timer<Clock, Executor>& timer,
                                 const std::chrono::duration<Rep, Period>& delay,
@@ -207,6 +221,7 @@ template <class Clock, class Executor, class Rep, class Period, class Completion
   return cancel_after(timer, delay, type)(std::forward<CompletionToken>(token));
 }
 
+/// @overload
 template <class Clock, class Executor, class Rep, class Period, class CompletionToken>
 [[nodiscard]] auto cancel_after(basic_wheel_timer<Clock, Executor>& timer,
                                 const std::chrono::duration<Rep, Period>& delay,
@@ -214,6 +229,7 @@ template <class Clock, class Executor, class Rep, class Period, class Completion
   return cancel_after(timer, delay)(std::forward<CompletionToken>(token));
 }
 
+/// @overload
 template <class Clock, class Executor, class Duration>
 [[nodiscard]] basic_partial_cancel_after<detail::timeout_at<Clock, Executor>>
 cancel_at(basic_wheel_timer<Clock, Executor>& timer,
@@ -224,6 +240,7 @@ cancel_at(basic_wheel_timer<Clock, Executor>& timer,
       {&timer, typename Clock::time_point(std::chrono::ceil<typename Clock::duration>(ns)), type}};
 }
 
+/// @overload
 template <class Clock, class Executor, class Duration, class CompletionToken>
 [[nodiscard]] auto cancel_at(basic_wheel_timer<Clock, Executor>& timer,
                              const std::chrono::time_point<Clock, Duration>& time,
@@ -231,6 +248,7 @@ template <class Clock, class Executor, class Duration, class CompletionToken>
   return cancel_at(timer, time, type)(std::forward<CompletionToken>(token));
 }
 
+/// @overload
 template <class Clock, class Executor, class Duration, class CompletionToken>
 [[nodiscard]] auto cancel_at(basic_wheel_timer<Clock, Executor>& timer,
                              const std::chrono::time_point<Clock, Duration>& time,

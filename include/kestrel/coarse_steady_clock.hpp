@@ -28,19 +28,24 @@ KESTREL_BEGIN_NAMESPACE
 ///
 /// Thread safety: safe. Complexity: O(1), with neither a system call nor a fence.
 struct coarse_steady_clock {
+  ///@{
+  /// Those of `std::chrono::steady_clock`.
   using duration = std::chrono::steady_clock::duration;
   using rep = duration::rep;
   using period = duration::period;
   using time_point = std::chrono::steady_clock::time_point;
   static constexpr bool is_steady = true;
+  ///@}
 
 #if defined(__linux__) && defined(CLOCK_MONOTONIC_COARSE)
+  /// The time, up to `max_lag()` ago.
   [[nodiscard]] static time_point now() noexcept {
     timespec time;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
     return time_point(duration_of(time));
   }
 
+  /// How far it may be behind `std::chrono::steady_clock`.
   [[nodiscard]] static duration max_lag() noexcept {
     timespec tick;
     clock_getres(CLOCK_MONOTONIC_COARSE, &tick);

@@ -91,6 +91,7 @@ public:
   return category;
 }
 
+/// So that an `errc` converts.
 [[nodiscard]] inline std::error_code make_error_code(errc e) noexcept {
   return {static_cast<int>(e), error_category()};
 }
@@ -119,7 +120,9 @@ namespace detail {
 
 KESTREL_END_NAMESPACE
 
+/// @cond
 template <>
 struct std::is_error_code_enum<kestrel::errc> : std::true_type {};
+/// @endcond
 
 #endif // KESTREL_ERROR_HPP

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// All of Kestrel.
+// All of Kestrel, but for testing.hpp.
 
 #ifndef KESTREL_KESTREL_HPP
 #define KESTREL_KESTREL_HPP
@@ -25,5 +25,8 @@
 #include <kestrel/version.hpp>
 #include <kestrel/wheel.hpp>
 #include <kestrel/wheel_config.hpp>
+
+/// @namespace kestrel
+/// Timers by the hundred thousand. `kestrel::wheel` and what it is made of need no Asio.
 
 #endif // KESTREL_KESTREL_HPP

@@ -83,10 +83,12 @@ public:
   /// The most slots an arena can have.
   static constexpr std::size_t max_size = detail::max_timers;
 
+  /// An arena without memory, whose slots begin with that generation, rounded down to an even one.
   explicit slot_arena(std::uint32_t first_generation = detail::next_first_generation(),
                       const Allocator& allocator = Allocator())
       : records_(allocator), payloads_(allocator), first_generation_{first_generation & ~1u} {}
 
+  /// The one moved from is empty, and its ids are known here.
   slot_arena(slot_arena&& other) noexcept
       : records_(std::move(other.records_)),
         payloads_(std::move(other.payloads_)),
@@ -98,13 +100,17 @@ public:
   /// The owner has released every slot: the arena itself does not know which payloads are alive.
   ~slot_arena() = default;
 
+  /// How many slots are live.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// How many there is memory for.
   [[nodiscard]] std::size_t capacity() const noexcept { return payloads_.size() * page_size; }
+  /// What the generation of a slot is before its first use.
   [[nodiscard]] std::uint32_t first_generation() const noexcept { return first_generation_; }
 
   /// One past the highest index ever used.
   [[nodiscard]] std::uint32_t used() const noexcept { return used_; }
 
+  /// The memory that it holds.
   [[nodiscard]] std::size_t bytes() const noexcept { return records_.bytes() + payloads_.bytes(); }
 
   /// Makes room for `n` live slots in all. Throws `bad_alloc`, or `errc::too_many_timers`.
@@ -176,6 +182,7 @@ public:
       r.link = std::exchange(free_, index);
   }
 
+  /// Ends the life of a payload, for `reclaim`.
   void destroy_payload(std::uint32_t index) noexcept { payload(index).~Payload(); }
 
   /// The live slot that `id` names, or null.
@@ -186,24 +193,30 @@ public:
     return r.generation == id.generation() && is_live(r) ? &r : nullptr;
   }
 
+  /// @overload
   [[nodiscard]] const Record* find(timer_id id) const noexcept {
     return const_cast<slot_arena*>(this)->find(id);
   }
 
+  /// Whether the slot of this record is live.
   [[nodiscard]] static bool is_live(const Record& r) noexcept { return (r.generation & 1u) != 0; }
 
+  /// The record of a slot, `index < used()`.
   [[nodiscard]] Record& record(std::uint32_t index) noexcept {
     return records_[index >> page_bits].at[index % page_size];
   }
 
+  /// @overload
   [[nodiscard]] const Record& record(std::uint32_t index) const noexcept {
     return const_cast<slot_arena*>(this)->record(index);
   }
 
+  /// The payload of a slot that is live, or invalidated and not yet reclaimed.
   [[nodiscard]] Payload& payload(std::uint32_t index) noexcept {
     return *std::launder(static_cast<Payload*>(payload_address(index)));
   }
 
+  /// The id of a live slot.
   [[nodiscard]] timer_id id_of(std::uint32_t index) const noexcept {
     return {index, record(index).generation};
   }
@@ -214,6 +227,7 @@ public:
       detail::prefetch_line(&record(index));
   }
 
+  /// The same for its payload.
   void prefetch_payload(std::uint32_t index) const noexcept {
     if (index < used_)
       detail::prefetch_line(payload_address(index));

@@ -63,14 +63,19 @@ class basic_wheel_timer {
   using waits = detail::timer_waits<Clock>;
 
 public:
+  ///@{
+  /// As those of Asio's timers.
   using executor_type = Executor;
   using clock_type = Clock;
   using duration = typename clock_type::duration;
   using time_point = typename clock_type::time_point;
   using traits_type = net::wait_traits<clock_type>;
+  ///@}
 
+  /// For `as_default_on` and `as_default_on_t` of a completion token.
   template <class Executor1>
   struct rebind_executor {
+    /// The timer on that kind of executor.
     using other = basic_wheel_timer<Clock, Executor1>;
   };
 
@@ -78,16 +83,19 @@ public:
   explicit basic_wheel_timer(const executor_type& executor)
       : waits_(waits_of(net::query(executor, net::execution::context))), executor_(executor) {}
 
+  /// The same on the executor of `context`.
   template <class ExecutionContext>
   requires is_context<ExecutionContext>
   explicit basic_wheel_timer(ExecutionContext& context)
       : waits_(waits_of(context)), executor_(context.get_executor()) {}
 
+  /// With an expiry.
   basic_wheel_timer(const executor_type& executor, const time_point& expiry)
       : basic_wheel_timer(executor) {
     expiry_ = expiry;
   }
 
+  /// @overload
   template <class ExecutionContext>
   requires is_context<ExecutionContext>
   explicit basic_wheel_timer(ExecutionContext& context, const time_point& expiry)
@@ -95,11 +103,13 @@ public:
     expiry_ = expiry;
   }
 
+  /// With an expiry that is `delay` from now.
   basic_wheel_timer(const executor_type& executor, const duration& delay)
       : basic_wheel_timer(executor) {
     expiry_ = after(delay);
   }
 
+  /// @overload
   template <class ExecutionContext>
   requires is_context<ExecutionContext>
   explicit basic_wheel_timer(ExecutionContext& context, const duration& delay)
@@ -114,6 +124,7 @@ public:
         expiry_{std::exchange(other.expiry_, time_point{})},
         executor_(other.executor_) {}
 
+  /// From a timer on another kind of executor.
   template <class Executor1>
   requires std::is_convertible_v<Executor1, Executor>
   basic_wheel_timer(basic_wheel_timer<Clock, Executor1>&& other)
@@ -136,6 +147,7 @@ public:
     return *this;
   }
 
+  /// @overload
   template <class Executor1>
   requires std::is_convertible_v<Executor1, Executor> basic_wheel_timer&
   operator=(basic_wheel_timer<Clock, Executor1>&& other) {
@@ -144,6 +156,7 @@ public:
 
   ~basic_wheel_timer() { release(); }
 
+  /// The executor of handlers that have none of their own.
   const executor_type& get_executor() noexcept { return executor_; }
 
   /// Ends all waits with `operation_aborted`, and returns how many.
@@ -203,6 +216,8 @@ public:
       std::this_thread::sleep_for(traits_type::to_wait_duration(expiry_ - now));
   }
 
+  /// @overload
+  /// Without an error, always.
   void wait(net::error_code& ec) {
     wait();
     ec = {};

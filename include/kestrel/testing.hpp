@@ -24,6 +24,7 @@
 #include <vector>
 
 KESTREL_BEGIN_NAMESPACE
+/// For the tests of programs that use Kestrel.
 namespace testing {
 
 /// Puts an `io_context` under virtual time: the wheels that are made on it afterwards go by a time
@@ -66,9 +67,12 @@ namespace testing {
 ///     CHECK(s.sessions() == 0);
 class virtual_time {
 public:
+  ///@{
+  /// Those of `std::chrono::steady_clock`.
   using clock_type = std::chrono::steady_clock;
   using duration = clock_type::duration;
   using time_point = clock_type::time_point;
+  ///@}
 
   /// At first, it is as late as the clock says. `errc::other_time` if one of the contexts has a
   /// wheel already, which goes by the real time, or a virtual time that is not that of the others;

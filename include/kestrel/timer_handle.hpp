@@ -41,20 +41,26 @@ class basic_timer_wheel;
 template <class Clock, class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_timer_handle {
 public:
+  ///@{
+  /// What it is made of; any wheel's executor converts to its own.
   using clock_type = Clock;
   using time_point = typename Clock::time_point;
   using executor_type = net::any_io_executor;
+  ///@}
 
   /// For `as_default_on` and `as_default_on_t` of a completion token.
   template <class Executor>
   struct rebind_executor {
+    /// The handle with the default token of `Executor`.
     using other = basic_timer_handle<Clock, detail::default_token<Executor>>;
   };
 
   /// Names no timer.
   basic_timer_handle() = default;
 
+  /// The one moved from names no wheel any more, and is for destroying and assigning to.
   basic_timer_handle(basic_timer_handle&&) noexcept = default;
+  /// @overload
   basic_timer_handle& operator=(basic_timer_handle&&) noexcept = default;
 
   /// The copy is a reader of its own: it has been told what the original has been told.
@@ -66,6 +72,7 @@ public:
                     ? std::make_shared<detail::notice_cursor>(host_->copy_of(*other.cursor_))
                     : nullptr) {}
 
+  /// As the copy constructor.
   basic_timer_handle& operator=(const basic_timer_handle& other) {
     return *this = basic_timer_handle(other);
   }
@@ -82,6 +89,7 @@ public:
 
   ~basic_timer_handle() = default;
 
+  /// The id of the timer, on its wheel. A default-made one if it names none.
   [[nodiscard]] timer_id id() const noexcept { return id_; }
 
   /// So that it will do where an id is asked for.
@@ -104,6 +112,7 @@ public:
     return host_ != nullptr && host_->postpone_after(id_, detail::delay_of(delay));
   }
 
+  /// The same, and replaces the callback by `f`.
   template <class Rep, class Period, class F>
   bool postpone(const std::chrono::duration<Rep, Period>& delay, F&& f) const {
     return host_ != nullptr &&
@@ -183,6 +192,7 @@ private:
   mutable std::shared_ptr<detail::notice_cursor> cursor_; // null until the first wait
 };
 
+/// The handle of timers on `std::chrono::steady_clock`.
 using timer_handle = basic_timer_handle<std::chrono::steady_clock>;
 
 /// Owns a timer: cancels it when it is destroyed, for a member of the object that the callback
@@ -199,16 +209,21 @@ using timer_handle = basic_timer_handle<std::chrono::steady_clock>;
 template <class Clock, class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_scoped_timer {
 public:
+  /// The handle that it holds.
   using handle_type = basic_timer_handle<Clock, DefaultToken>;
 
+  /// Owns no timer.
   basic_scoped_timer() = default;
 
+  /// Owns the timer that `timer` names.
   basic_scoped_timer(handle_type timer) noexcept : timer_(std::move(timer)) {}
 
+  /// Owns the timer of `wheel` that `id` names.
   template <class Executor, class Traits>
   basic_scoped_timer(basic_timer_wheel<Executor, Traits>& wheel, timer_id id)
       : timer_(wheel.handle(id)) {}
 
+  /// The one moved from owns none.
   basic_scoped_timer(basic_scoped_timer&& other) noexcept
       : timer_(std::exchange(other.timer_, {})) {}
 
@@ -221,23 +236,30 @@ public:
 
   ~basic_scoped_timer() { timer_.cancel(); }
 
+  /// The id of the timer, a default-made one if there is none.
   [[nodiscard]] timer_id id() const noexcept { return timer_.id(); }
+  /// Whether it owns a timer, pending or not.
   explicit operator bool() const noexcept { return static_cast<bool>(timer_); }
 
+  /// As `basic_timer_wheel::cancel`.
   bool cancel() { return timer_.cancel(); }
 
+  /// As `basic_timer_wheel::postpone`, with a callback or without.
   template <class Rep, class Period, class... F>
   bool postpone(const std::chrono::duration<Rep, Period>& delay, F&&... f) {
     return timer_.postpone(delay, std::forward<F>(f)...);
   }
 
+  /// The deadline, if the timer is pending.
   [[nodiscard]] auto expiry() const { return timer_.expiry(); }
 
+  /// As `basic_timer_handle::async_wait`.
   template <class CompletionToken = DefaultToken>
   auto async_wait(CompletionToken&& token = CompletionToken()) {
     return timer_.async_wait(std::forward<CompletionToken>(token));
   }
 
+  /// As `basic_timer_handle::try_wait`.
   [[nodiscard]] std::optional<completion> try_wait() { return timer_.try_wait(); }
 
   /// Leaves the timer alone from now on.
@@ -247,6 +269,7 @@ private:
   handle_type timer_;
 };
 
+/// The owner of a timer on `std::chrono::steady_clock`.
 using scoped_timer = basic_scoped_timer<std::chrono::steady_clock>;
 
 KESTREL_END_NAMESPACE

@@ -27,11 +27,14 @@ KESTREL_BEGIN_NAMESPACE
 /// given to a wheel that did not issue it is unknown there; the two can coincide only after one
 /// slot has been used about 2^31 / (number of wheels in the program) times.
 ///
+/// `std::hash` knows them, and `std::format`, where there is one, prints them as `<<` does.
+///
 /// Thread safety: distinct objects safe, shared objects unsafe, like an integer.
 class timer_id {
 public:
   constexpr timer_id() noexcept = default;
 
+  /// From its two halves.
   constexpr timer_id(std::uint32_t index, std::uint32_t generation) noexcept
       : value_{(std::uint64_t{generation} << 32) | index} {}
 
@@ -40,12 +43,15 @@ public:
     return {static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)};
   }
 
+  /// The id as one number, 0 for a default-made one.
   [[nodiscard]] constexpr std::uint64_t value() const noexcept { return value_; }
 
+  /// The low half: the slot.
   [[nodiscard]] constexpr std::uint32_t index() const noexcept {
     return static_cast<std::uint32_t>(value_);
   }
 
+  /// The high half: which of the timers that had the slot.
   [[nodiscard]] constexpr std::uint32_t generation() const noexcept {
     return static_cast<std::uint32_t>(value_ >> 32);
   }
@@ -54,7 +60,9 @@ public:
   /// pending.
   constexpr explicit operator bool() const noexcept { return value_ != 0; }
 
+  /// By value.
   friend constexpr bool operator==(timer_id, timer_id) noexcept = default;
+  /// By value: by generation first. The order tells nothing about time.
   friend constexpr auto operator<=>(timer_id, timer_id) noexcept = default;
 
   /// Prints `index.generation`, both decimal.
@@ -70,6 +78,7 @@ private:
 
 KESTREL_END_NAMESPACE
 
+/// @cond
 template <>
 struct std::hash<kestrel::timer_id> {
   // Indices are dense and generations small steps apart: the multiplication spreads both halves
@@ -81,7 +90,7 @@ struct std::hash<kestrel::timer_id> {
 };
 
 #if defined(__cpp_lib_format)
-/// As `operator<<`. Options are those of a number, for each of the two.
+// As `operator<<`. Options are those of a number, for each of the two.
 template <class Char>
 struct std::formatter<kestrel::timer_id, Char> : std::formatter<std::uint32_t, Char> {
   template <class Context>
@@ -94,5 +103,6 @@ struct std::formatter<kestrel::timer_id, Char> : std::formatter<std::uint32_t, C
   }
 };
 #endif
+/// @endcond
 
 #endif // KESTREL_TIMER_ID_HPP

@@ -14,13 +14,19 @@ KESTREL_BEGIN_NAMESPACE
 
 /// A timer has fired, `count` times since it was told of last: once, unless the consumer was slow.
 struct timer_notification {
+  /// Which timer.
   timer_id id;
+  /// Whether it may fire again.
   timer_kind kind = timer_kind::one_shot;
+  /// How often it has fired since its last notification.
   std::uint64_t count = 0;
 
+  /// Whether `kind` is `timer_kind::one_shot`.
   [[nodiscard]] constexpr bool is_one_shot() const noexcept { return kind == timer_kind::one_shot; }
+  /// Whether `kind` is `timer_kind::periodic`.
   [[nodiscard]] constexpr bool is_periodic() const noexcept { return kind == timer_kind::periodic; }
 
+  /// Member by member.
   friend constexpr bool operator==(const timer_notification&,
                                    const timer_notification&) noexcept = default;
 };

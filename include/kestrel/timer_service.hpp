@@ -34,6 +34,7 @@
 
 KESTREL_BEGIN_NAMESPACE
 
+/// What a service is made with.
 struct service_config {
   /// While no more firings than this wait for the consumer, each is a notification of its own;
   /// those of one timer take turns with those of others. Beyond, the firings of one timer are told
@@ -74,18 +75,23 @@ template <class Clock = std::chrono::steady_clock,
           class DefaultToken = detail::default_token<net::any_io_executor>>
 class basic_timer_service {
 public:
+  ///@{
+  /// What it is made of; any wheel's executor converts to its own.
   using clock_type = Clock;
   using time_point = typename Clock::time_point;
   using executor_type = net::any_io_executor;
   using handle_type = basic_timer_handle<Clock, DefaultToken>;
   using batch_handle_type = basic_batch_handle<Clock, DefaultToken>;
+  ///@}
 
   /// For `as_default_on_t` of a completion token.
   template <class Executor>
   struct rebind_executor {
+    /// The service with the default token of `Executor`.
     using other = basic_timer_service<Clock, detail::default_token<Executor>>;
   };
 
+  /// A service on `wheel`. `errc::invalid_capacity` if that is zero.
   template <class Executor, class Traits>
   explicit basic_timer_service(basic_timer_wheel<Executor, Traits>& wheel,
                                const service_config& config = {})
@@ -107,11 +113,14 @@ public:
 
   // ---- Timers
 
+  /// As the wheel's.
   [[nodiscard]] timer_slot allocate() { return std::move(allocate(1).front()); }
+  /// @overload
   [[nodiscard]] std::vector<timer_slot> allocate(std::size_t n) {
     return detail::slot_access::make(host_, n);
   }
 
+  /// As the wheel's, with a callback or without.
   template <class Rep, class Period, class F = detail::do_nothing>
   timer_id schedule_after(const std::chrono::duration<Rep, Period>& delay, F&& f = {}) {
     return schedule(timer_task::one_shot(delay, std::forward<F>(f))).id();
@@ -126,6 +135,7 @@ public:
     return schedule_after(std::chrono::nanoseconds(delay), std::forward<F>(f));
   }
 
+  /// As the wheel's, with a callback or without.
   template <class Rep1, class Period1, class Rep2, class Period2, class F = detail::do_nothing>
   timer_id schedule_every(const std::chrono::duration<Rep1, Period1>& initial,
                           const std::chrono::duration<Rep2, Period2>& interval, F&& f = {},
@@ -136,11 +146,14 @@ public:
   /// Takes the callable out of `task`, as the wheel does. What a handle is told, the consumer is
   /// told as well.
   handle_type schedule(timer_task& task) { return schedule(std::span(&task, 1))[0]; }
+  /// @overload
   handle_type schedule(timer_task&& task) { return schedule(task); }
 
+  /// @overload
   handle_type schedule(timer_slot&& slot, timer_task& task) {
     return schedule(std::span(&slot, 1), std::span(&task, 1))[0];
   }
+  /// @overload
   handle_type schedule(timer_slot&& slot, timer_task&& task) {
     return schedule(std::move(slot), task);
   }
@@ -154,6 +167,7 @@ public:
     return keep(batch, subscribed);
   }
 
+  /// The i-th task in the i-th slot.
   template <detail::range_to_take_from<timer_slot> Slots,
             detail::range_to_take_from<timer_task> Tasks>
   batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
@@ -177,11 +191,13 @@ public:
     return host_->cancel(own);
   }
 
+  /// As the wheel's; false also for the timers of others.
   template <class Rep, class Period>
   bool postpone(timer_id id, const std::chrono::duration<Rep, Period>& delay) {
     return state_->owns(id) && host_->postpone_after(id, detail::delay_of(delay));
   }
 
+  /// @overload
   template <class Rep, class Period, class F>
   bool postpone(timer_id id, const std::chrono::duration<Rep, Period>& delay, F&& f) {
     return state_->owns(id) &&
@@ -205,6 +221,7 @@ public:
   /// How many of the service's timers are pending; a one-shot timer is counted until its callback
   /// has run.
   [[nodiscard]] std::size_t size() const { return state_->size(); }
+  /// Whether none is pending.
   [[nodiscard]] bool empty() const { return size() == 0; }
 
   /// The deadline of one of the service's timers, if it is pending. Nothing for those of others.
@@ -282,6 +299,7 @@ private:
   std::shared_ptr<detail::service_state> state_;
 };
 
+/// The service has the clock and the default token of its wheel.
 template <class Executor, class Traits>
 basic_timer_service(basic_timer_wheel<Executor, Traits>&, const service_config& = {})
     -> basic_timer_service<typename Traits::clock, detail::default_token<Executor>>;

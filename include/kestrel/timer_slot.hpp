@@ -41,9 +41,11 @@ public:
   /// An empty slot. Scheduling in it is an error.
   timer_slot() = default;
 
+  /// The one moved from is empty.
   timer_slot(timer_slot&& other) noexcept
       : host_(std::move(other.host_)), id_{std::exchange(other.id_, timer_id())} {}
 
+  /// Gives back the slot it had. The one moved from is empty.
   timer_slot& operator=(timer_slot&& other) noexcept {
     timer_slot moved(std::move(other));
     std::swap(host_, moved.host_);
@@ -59,6 +61,7 @@ public:
   /// The id that the timer will have. A default-made one if the slot is empty.
   [[nodiscard]] timer_id id() const noexcept { return id_; }
 
+  /// Whether it is not empty.
   explicit operator bool() const noexcept { return host_ != nullptr; }
 
 private:

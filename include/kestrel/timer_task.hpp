@@ -19,6 +19,7 @@
 
 KESTREL_BEGIN_NAMESPACE
 
+/// Whether a timer fires once, or until it is cancelled.
 enum class timer_kind { one_shot, periodic };
 
 namespace detail {
@@ -63,6 +64,7 @@ public:
     return timer_task({{nullptr, std::forward<F>(f)}, detail::delay_of(initial), period, policy});
   }
 
+  /// One-shot or periodic.
   [[nodiscard]] timer_kind type() const noexcept {
     return spec_.interval == 0 ? timer_kind::one_shot : timer_kind::periodic;
   }

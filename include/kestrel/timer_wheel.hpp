@@ -42,8 +42,11 @@ KESTREL_BEGIN_NAMESPACE
 
 /// A mutex that does nothing, for wheels that a single thread uses.
 struct null_mutex {
+  /// Does nothing.
   void lock() noexcept {}
+  /// Does nothing.
   void unlock() noexcept {}
+  /// Does nothing, successfully.
   bool try_lock() noexcept { return true; }
 };
 
@@ -52,24 +55,31 @@ struct null_mutex {
 /// to read, has the same time points, is never ahead and at most `delay_clock::max_lag()` behind.
 /// That much is added to every delay, so that no timer is early.
 struct default_wheel_traits {
+  /// What deadlines are times of.
   using clock = std::chrono::steady_clock;
+  /// How the one Asio timer of the wheel waits for that clock.
   using wait_traits = net::wait_traits<clock>;
+  /// What makes shared wheels safe.
   using mutex = std::mutex;
+  /// Chosen at run time, or a `static_geometry` whose granularity is the nanoseconds of a tick.
   using geometry = dynamic_geometry;
 };
 
+/// Without a lock: for wheels that one thread at a time uses.
 struct single_threaded_wheel_traits : default_wheel_traits {
+  /// None.
   using mutex = null_mutex;
 };
 
 /// Timers with delays are up to `coarse_steady_clock::max_lag()` later, and cost less to schedule
 /// and to postpone.
 struct coarse_wheel_traits : default_wheel_traits {
-  using delay_clock = coarse_steady_clock;
+  using delay_clock = coarse_steady_clock; ///< what delays count from
 };
 
+/// Both: no lock, and a coarse clock for delays.
 struct single_threaded_coarse_wheel_traits : single_threaded_wheel_traits {
-  using delay_clock = coarse_steady_clock;
+  using delay_clock = coarse_steady_clock; ///< what delays count from
 };
 
 /// Timers with callbacks, on an execution context.
@@ -127,6 +137,8 @@ class basic_timer_wheel {
   using timer = detail::pending_timer;
 
 public:
+  ///@{
+  /// What it is made of, and what it hands out.
   using executor_type = Executor;
   using traits_type = Traits;
   using clock_type = typename Traits::clock;
@@ -136,11 +148,13 @@ public:
   using default_token = detail::default_token<executor_type>;
   using handle_type = basic_timer_handle<clock_type, default_token>;
   using batch_handle_type = basic_batch_handle<clock_type, default_token>;
+  ///@}
 
   /// A wheel of this sort on another kind of executor. So `use_awaitable_t<>::as_default_on_t` of
   /// it is one whose waits, and those of its handles, need no completion token.
   template <class OtherExecutor>
   struct rebind_executor {
+    /// That wheel.
     using other = basic_timer_wheel<OtherExecutor, Traits>;
   };
 
@@ -151,9 +165,11 @@ public:
       std::constructible_from<geometry_type, const wheel_config&>
       : basic_timer_wheel(executor, detail::checked_geometry<clock_type, geometry_type>(config)) {}
 
+  /// With a geometry that was made before.
   explicit basic_timer_wheel(const executor_type& executor, const geometry_type& geometry)
       : engine_(engine::create(executor, geometry)) {}
 
+  /// With a geometry that is fixed at compile time.
   explicit basic_timer_wheel(const executor_type& executor) requires(
       !std::constructible_from<geometry_type, const wheel_config&>)
       : basic_timer_wheel(executor, geometry_type()) {}
@@ -164,6 +180,7 @@ public:
   explicit basic_timer_wheel(ExecutionContext& context)
       : basic_timer_wheel(executor_type(context.get_executor())) {}
 
+  /// @overload
   template <class ExecutionContext>
   requires std::convertible_to<ExecutionContext&, net::execution_context&> &&
       std::constructible_from<geometry_type, const wheel_config&>
@@ -243,6 +260,7 @@ public:
     return engine_->postpone_at(id, engine_->time().deadline_of(deadline));
   }
 
+  /// The same, and replaces the callback by `f`.
   template <class Duration, class F>
   bool postpone_at(timer_id id, const std::chrono::time_point<clock_type, Duration>& deadline,
                    F&& f) {
@@ -266,11 +284,14 @@ public:
   handle_type schedule(timer_slot&& slot, timer_task& task) {
     return schedule(std::span(&slot, 1), std::span(&task, 1))[0];
   }
+  /// @overload
   handle_type schedule(timer_slot&& slot, timer_task&& task) {
     return schedule(std::move(slot), task);
   }
 
+  /// The same in a slot of its own.
   handle_type schedule(timer_task& task) { return schedule(std::span(&task, 1))[0]; }
+  /// @overload
   handle_type schedule(timer_task&& task) { return schedule(task); }
 
   /// A handle of a timer that was scheduled by its id. Its first `async_wait` begins to count.
@@ -293,6 +314,7 @@ public:
     return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
   }
 
+  /// The same in slots of their own.
   template <detail::range_to_take_from<timer_task> Tasks>
   batch_handle_type schedule(Tasks&& tasks) {
     detail::new_timers batch(tasks);
@@ -366,6 +388,7 @@ public:
 
   /// How many timers are pending. A periodic timer is, until it is cancelled.
   [[nodiscard]] std::size_t size() const { return engine_->size(); }
+  /// Whether none is pending.
   [[nodiscard]] bool empty() const { return size() == 0; }
 
   /// The deadline of a pending timer, not rounded to a tick; for one that was over when it was set,
@@ -381,8 +404,10 @@ public:
   /// then throws `errc::too_many_timers` and changes nothing. Those that are pending remain. Slots
   /// set aside do not count before their timers are scheduled. At first, 2^30.
   void limit(std::size_t n) { engine_->limit(n); }
+  /// How many may be pending.
   [[nodiscard]] std::size_t limit() const { return engine_->limit(); }
 
+  /// What the wheel has done and what it holds, at one moment.
   [[nodiscard]] timer_wheel_stats stats() const { return engine_->stats(); }
 
   /// Destroys all pending callbacks without running them. Scheduling throws `errc::shut_down` from
@@ -416,6 +441,7 @@ using single_threaded_timer_wheel =
 /// For timeouts that need not be precise to some milliseconds and are reset very often.
 using coarse_timer_wheel = basic_timer_wheel<net::any_io_executor, coarse_wheel_traits>;
 
+/// Both at once.
 using single_threaded_coarse_timer_wheel =
     basic_timer_wheel<net::any_io_executor, single_threaded_coarse_wheel_traits>;
 

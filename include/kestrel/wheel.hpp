@@ -74,9 +74,12 @@ class wheel {
   using record = detail::timer_record;
 
 public:
+  ///@{
+  /// What it is made of; time is a number of ticks, or of units.
   using tick_type = std::uint64_t;
   using value_type = T;
   using geometry_type = Geometry;
+  ///@}
 
   /// The end of time: no timer is due then. Deadlines saturate one tick before it.
   static constexpr tick_type never = detail::never;
@@ -101,7 +104,9 @@ public:
 
   /// How many timers are pending.
   [[nodiscard]] std::size_t size() const noexcept { return arena_.size(); }
+  /// Whether none is pending.
   [[nodiscard]] bool empty() const noexcept { return size() == 0; }
+  /// How many slots there are, and how long they last.
   [[nodiscard]] const Geometry& geometry() const noexcept { return levels_.geometry(); }
 
   /// Schedules `payload` for `now() + max(delay, 1)`.

@@ -57,22 +57,28 @@ constexpr errc geometry_problem(std::int64_t l0_tick, std::uint64_t l0_slots, st
 /// counts decide memory (24 or 32 bytes a slot) and how often a long timer is looked at before it
 /// is due.
 struct wheel_config {
+  /// The precision, and how long a slot of level 0 lasts.
   std::chrono::nanoseconds l0_tick = std::chrono::milliseconds(10);
+  /// A power of two up to 2^20.
   std::size_t l0_slots = 512;
+  /// How long a slot of level 1 lasts: a multiple of `l0_tick`, and at most all of level 0.
   std::chrono::nanoseconds l1_tick = std::chrono::seconds(1);
+  /// A power of two up to 2^20.
   std::size_t l1_slots = 64;
 
+  /// For timeouts of connections and requests: 1024 x 5 ms, 64 x 500 ms.
   [[nodiscard]] static constexpr wheel_config network_timeouts() noexcept {
     return {std::chrono::milliseconds(5), 1024, std::chrono::milliseconds(500), 64};
   }
 
+  /// For heartbeats and sessions: 512 x 100 ms, 128 x 10 s.
   [[nodiscard]] static constexpr wheel_config heartbeats() noexcept {
     return {std::chrono::milliseconds(100), 512, std::chrono::seconds(10), 128};
   }
 
-  // One field changed, for those who would rather chain than list:
-  // wheel_config().with_l0_tick(5ms).with_l0_slots(1024)
-
+  ///@{
+  /// One field changed, for those who would rather chain than list:
+  /// `wheel_config().with_l0_tick(5ms).with_l0_slots(1024)`
   [[nodiscard]] constexpr wheel_config with_l0_tick(std::chrono::nanoseconds tick) const noexcept {
     return {tick, l0_slots, l1_tick, l1_slots};
   }
@@ -85,6 +91,7 @@ struct wheel_config {
   [[nodiscard]] constexpr wheel_config with_l1_slots(std::size_t slots) const noexcept {
     return {l0_tick, l0_slots, l1_tick, slots};
   }
+  ///@}
 
   /// The first field that makes no sense, or `errc{}`. Usable in a static_assert.
   [[nodiscard]] constexpr errc problem() const noexcept {
@@ -97,6 +104,7 @@ struct wheel_config {
     return e == errc{} ? std::error_code{} : make_error_code(e);
   }
 
+  /// Field by field.
   friend constexpr bool operator==(const wheel_config&, const wheel_config&) noexcept = default;
 };
 
@@ -153,11 +161,15 @@ class static_geometry {
                 "kestrel: l1_slots makes l1_tick * l1_slots overflow");
 
 public:
+  ///@{
+  /// The slots of both levels, the ticks of a level-1 slot, and the units of a tick.
   [[nodiscard]] static constexpr std::uint64_t l0_slots() noexcept { return L0Slots; }
   [[nodiscard]] static constexpr std::uint64_t l1_slots() noexcept { return L1Slots; }
   [[nodiscard]] static constexpr std::uint64_t l1_ticks() noexcept { return L1Ticks; }
   [[nodiscard]] static constexpr std::uint64_t granularity() noexcept { return Granularity; }
+  ///@}
 
+  ///@{
   /// Time in units, in whole level-0 and level-1 ticks.
   [[nodiscard]] static constexpr std::uint64_t to_ticks(std::uint64_t units) noexcept {
     return units / Granularity;
@@ -165,11 +177,13 @@ public:
   [[nodiscard]] static constexpr std::uint64_t to_l1_ticks(std::uint64_t units) noexcept {
     return units / (Granularity * L1Ticks);
   }
+  ///@}
 };
 
 /// A geometry chosen at run time. Throws `std::system_error` with the `errc` of the bad field.
 class dynamic_geometry {
 public:
+  /// That of `config`, in nanoseconds.
   explicit dynamic_geometry(const wheel_config& config = {})
       : dynamic_geometry(config.problem(), config) {}
 
@@ -180,11 +194,15 @@ public:
                                          std::chrono::nanoseconds(l1_ticks), l1_slots});
   }
 
+  ///@{
+  /// The slots of both levels, the ticks of a level-1 slot, and the units of a tick.
   [[nodiscard]] std::uint64_t l0_slots() const noexcept { return l0_slots_; }
   [[nodiscard]] std::uint64_t l1_slots() const noexcept { return l1_slots_; }
   [[nodiscard]] std::uint64_t l1_ticks() const noexcept { return l1_ticks_; }
   [[nodiscard]] std::uint64_t granularity() const noexcept { return l0_units_.value(); }
+  ///@}
 
+  ///@{
   /// Time in units, in whole level-0 and level-1 ticks.
   [[nodiscard]] std::uint64_t to_ticks(std::uint64_t units) const noexcept {
     return l0_units_.divide(units);
@@ -192,6 +210,7 @@ public:
   [[nodiscard]] std::uint64_t to_l1_ticks(std::uint64_t units) const noexcept {
     return l1_units_.divide(units);
   }
+  ///@}
 
 private:
   // The problem is looked for before anything divides by a field.
