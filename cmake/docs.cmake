@@ -204,7 +204,10 @@ file(
   "${out}/html/dir_*.html"
   "${out}/html/functions*.html"
   "${out}/html/namespacemembers*.html"
+  "${out}/html/*-members.html"
   "${out}/html/annotated.html"
+  "${out}/html/classes.html"
+  "${out}/html/concepts.html"
   "${out}/html/hierarchy.html"
   "${out}/html/namespaces.html"
   "${out}/html/pages.html")
@@ -262,6 +265,16 @@ foreach(site IN LISTS sites)
       endif()
     endif()
   endforeach()
+endforeach()
+
+# The reference leads to each class.
+foreach(site IN LISTS sites)
+  if(site MATCHES "^(class|struct|concept)kestrel_1_1" AND NOT site MATCHES "_1_1.*_1_1")
+    string(FIND "${links_of_reference.html}" "\"${site}\"" at)
+    if(at EQUAL -1)
+      string(APPEND broken "docs/reference.md does not name what ${site} is about\n")
+    endif()
+  endif()
 endforeach()
 if(broken)
   message(FATAL_ERROR " kestrel: links lead nowhere:\n${broken}")
