@@ -7,6 +7,7 @@
 #ifndef KESTREL_SLOT_ARENA_HPP
 #define KESTREL_SLOT_ARENA_HPP
 
+#include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/page_table.hpp>
 #include <kestrel/detail/prefetch.hpp>
@@ -80,6 +81,13 @@ class slot_arena {
   using page_table = detail::page_table<Page, Allocator>;
 
 public:
+  /// A slot that is live.
+  struct slot {
+    std::uint32_t index; ///< its number
+    Record& record;      ///< its hot part
+    Payload& payload;    ///< its cold part
+  };
+
   /// The most slots an arena can have.
   static constexpr std::size_t max_size = detail::max_timers;
 
@@ -123,7 +131,7 @@ public:
   /// A live slot whose payload was made from `args`. Its record holds the generation and is
   /// otherwise unspecified.
   template <class... Args>
-  std::uint32_t allocate(Args&&... args) {
+  slot allocate(Args&&... args) {
     struct give_back {
       ~give_back() {
         if (index != no_slot)
@@ -132,8 +140,9 @@ public:
       slot_arena& arena;
       std::uint32_t index;
     } taken{*this, take().index()};
-    occupy(taken.index, std::forward<Args>(args)...);
-    return std::exchange(taken.index, no_slot);
+    const slot made = occupy(taken.index, std::forward<Args>(args)...);
+    taken.index = no_slot;
+    return made;
   }
 
   /// Sets a slot aside. The id is what `occupy` will make live, and until then names nothing.
@@ -143,11 +152,8 @@ public:
       free_ = record(index).link;
       return {index, record(index).generation + 1};
     }
-    if (used_ == capacity()) {
-      detail::require_at_most_max_timers(used_ + std::size_t{1});
-      add_pages(std::clamp<std::size_t>(
-          payloads_.size() / 8, 1, std::min(max_growth, max_size / page_size - payloads_.size())));
-    }
+    if (used_ == capacity())
+      grow();
     Record& r = *std::construct_at(&record(used_));
     r.generation = first_generation_;
     return {used_++, first_generation_ + 1};
@@ -161,11 +167,13 @@ public:
 
   /// Makes a slot that was set aside live. If the payload's constructor throws, it still is.
   template <class... Args>
-  void occupy(std::uint32_t index, Args&&... args) {
-    KESTREL_ASSERT(!is_live(record(index)));
-    ::new (payload_address(index)) Payload(std::forward<Args>(args)...);
-    ++record(index).generation;
+  slot occupy(std::uint32_t index, Args&&... args) {
+    Record& r = record(index);
+    KESTREL_ASSERT(!is_live(r));
+    Payload& p = *::new (payload_address(index)) Payload(std::forward<Args>(args)...);
+    ++r.generation;
     ++size_;
+    return {index, r, p};
   }
 
   /// Makes the id of a live slot, known by its record, stale. Its payload lives on until `reclaim`.
@@ -254,6 +262,12 @@ private:
       --used_;
     else
       r.link = std::exchange(free_, index);
+  }
+
+  KESTREL_COLD void grow() {
+    detail::require_at_most_max_timers(used_ + std::size_t{1});
+    add_pages(std::clamp<std::size_t>(
+        payloads_.size() / 8, 1, std::min(max_growth, max_size / page_size - payloads_.size())));
   }
 
   // If the second line throws, the spare pages of the first are used next time.

@@ -120,8 +120,9 @@ public:
   template <class U = T>
   timer_id insert_at(tick_type deadline, U&& payload) {
     levels_.reserve_entries(1);
-    const std::uint32_t index = arena_.allocate(std::forward<U>(payload));
-    return {index, file_first(index, deadline).generation};
+    const typename arena::slot made = arena_.allocate(std::forward<U>(payload));
+    file_first(made, deadline);
+    return {made.index, made.record.generation};
   }
 
   /// Takes a pending timer out; its payload is destroyed. False if `id` names none.
@@ -251,8 +252,7 @@ public:
   /// Schedules `payload` in a slot that was set aside, for which there is room.
   template <class U = T>
   void insert_at(timer_id slot, tick_type deadline, U&& payload) {
-    arena_.occupy(slot.index(), std::forward<U>(payload));
-    file_first(slot.index(), deadline);
+    file_first(arena_.occupy(slot.index(), std::forward<U>(payload)), deadline);
   }
 
   /// Lets `change(T&)` change the payload of a pending timer; it must not throw.
@@ -344,22 +344,22 @@ private:
     return detail::saturating_add(now(), std::max<tick_type>(delay, 1));
   }
 
-  std::uint32_t destruction_flag(std::uint32_t index) noexcept {
-    return detail::needs_destruction(arena_.payload(index)) ? detail::place::needs_destruction : 0;
+  static std::uint32_t destruction_flag(const T& payload) noexcept {
+    return detail::needs_destruction(payload) ? detail::place::needs_destruction : 0;
   }
 
-  KESTREL_ALWAYS_INLINE record& file_first(std::uint32_t index, tick_type deadline) noexcept {
-    record& r = arena_.record(index);
-    r.deadline = std::min(deadline, levels_.latest());
-    r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet
-    levels_.file(index, r);
-    return r;
+  KESTREL_ALWAYS_INLINE void file_first(const typename arena::slot& made,
+                                        tick_type deadline) noexcept {
+    made.record.deadline = std::min(deadline, levels_.latest());
+    made.record.link = detail::place::claimed | destruction_flag(made.payload); // filed nowhere yet
+    levels_.file(made.index, made.record);
   }
 
   template <class Change>
   void change(std::uint32_t index, record& r, Change&& f) noexcept {
-    f(arena_.payload(index));
-    r.link = detail::place::of(r) | destruction_flag(index);
+    T& payload = arena_.payload(index);
+    f(payload);
+    r.link = detail::place::of(r) | destruction_flag(payload);
   }
 
   void move(std::uint32_t index, record& r, tick_type deadline) {

@@ -56,7 +56,7 @@ struct string_arena : arena<std::string> {
 TEST_CASE("An allocated slot is found by its id and holds its payload", "[arena]") {
   string_arena a;
   CHECK(a.size() == 0);
-  const std::uint32_t index = a.allocate(3u, 'x');
+  const std::uint32_t index = a.allocate(3u, 'x').index;
   const timer_id id = a.id_of(index);
   CHECK(a.size() == 1);
   CHECK(a.find(id) == &a.record(index));
@@ -69,12 +69,12 @@ TEST_CASE("An allocated slot is found by its id and holds its payload", "[arena]
 
 TEST_CASE("A released slot is used again under a new generation", "[arena]") {
   string_arena a;
-  const std::uint32_t first = a.allocate("first");
+  const std::uint32_t first = a.allocate("first").index;
   const timer_id old = a.id_of(first);
   release(a, first);
   CHECK(a.size() == 0);
   CHECK(a.find(old) == nullptr);
-  const std::uint32_t second = a.allocate("second");
+  const std::uint32_t second = a.allocate("second").index;
   CHECK(second == first);
   CHECK(a.id_of(second) != old);
   CHECK(a.find(old) == nullptr);
@@ -84,17 +84,17 @@ TEST_CASE("A released slot is used again under a new generation", "[arena]") {
 
 TEST_CASE("An id is stale as soon as its slot is invalidated, before it is reclaimed", "[arena]") {
   string_arena a;
-  const std::uint32_t index = a.allocate("payload");
+  const std::uint32_t index = a.allocate("payload").index;
   const timer_id id = a.id_of(index);
   a.invalidate(a.record(index));
   CHECK(a.find(id) == nullptr);
   CHECK(a.size() == 0);
   CHECK(a.payload(index) == "payload"); // until it is destroyed
-  const std::uint32_t other = a.allocate("other");
+  const std::uint32_t other = a.allocate("other").index;
   CHECK(other != index); // not free yet
   a.destroy_payload(index);
   a.reclaim(index);
-  CHECK(a.allocate("third") == index);
+  CHECK(a.allocate("third").index == index);
   CHECK(a.check_invariants());
 }
 
@@ -103,7 +103,7 @@ TEST_CASE("Ids are unique over many reuses, and odd generations are live", "[are
   std::set<std::uint64_t> ids;
   std::vector<std::uint32_t> live;
   for (int round = 0; round != 3'000; ++round) {
-    live.push_back(a.allocate(round));
+    live.push_back(a.allocate(round).index);
     const timer_id id = a.id_of(live.back());
     REQUIRE(id.generation() % 2 == 1);
     REQUIRE(ids.insert(id.value()).second);
@@ -121,7 +121,7 @@ TEST_CASE("Ids are unique over many reuses, and odd generations are live", "[are
 TEST_CASE("A slot whose generations are used up is retired", "[arena]") {
   const std::uint32_t first = GENERATE(0u, 2u, 0x7fff'fffeu, 0xffff'fffeu);
   arena<int> a(first);
-  const std::uint32_t index = a.allocate(1);
+  const std::uint32_t index = a.allocate(1).index;
   CHECK(a.id_of(index).generation() == first + 1);
   // As if it had been used two billion times: the last generation is the one before the first.
   a.record(index).generation = first - 1;
@@ -132,18 +132,18 @@ TEST_CASE("A slot whose generations are used up is retired", "[arena]") {
   CHECK(a.size() == 0);
   CHECK(a.check_invariants());
   for (int i = 0; i != 2'000; ++i)
-    CHECK(a.allocate(i) != index);
+    CHECK(a.allocate(i).index != index);
   CHECK(a.find(timer_id(index, first + 1)) == nullptr);
   CHECK(a.check_invariants());
 }
 
 TEST_CASE("A slot that is not at its end goes on past the wrap of the counter", "[arena]") {
   arena<int> a(100);
-  const std::uint32_t index = a.allocate(1);
+  const std::uint32_t index = a.allocate(1).index;
   a.record(index).generation = 0xffff'ffffu;
   const timer_id before = a.id_of(index);
   release(a, index);
-  REQUIRE(a.allocate(2) == index);
+  REQUIRE(a.allocate(2).index == index);
   CHECK(a.id_of(index).generation() == 1);
   CHECK(a.find(before) == nullptr);
   CHECK(a.check_invariants());
@@ -153,7 +153,7 @@ TEST_CASE("Looking up any number at all is safe", "[arena]") {
   string_arena a;
   CHECK(a.find(timer_id{}) == nullptr);
   CHECK(a.find(timer_id(0, 1)) == nullptr);
-  const std::uint32_t index = a.allocate("x");
+  const std::uint32_t index = a.allocate("x").index;
   const std::uint32_t generation = a.record(index).generation;
   for (const std::uint32_t i : {1u, 511u, 512u, 0x7fff'ffffu, 0xffff'ffffu}) {
     CHECK(a.find(timer_id(i, generation)) == nullptr);
@@ -168,7 +168,7 @@ TEST_CASE("Arenas do not know each other's ids", "[arena]") {
   arena<int> a;
   arena<int> b;
   CHECK(a.first_generation() != b.first_generation());
-  const timer_id id = a.id_of(a.allocate(1));
+  const timer_id id = a.id_of(a.allocate(1).index);
   b.allocate(1);
   CHECK(b.find(id) == nullptr);
 }
@@ -177,7 +177,7 @@ TEST_CASE("Records and payloads stay where they are while the arena grows", "[ar
   arena<int> a;
   std::vector<std::pair<test_record*, int*>> addresses;
   for (int i = 0; i != 5'000; ++i) {
-    const std::uint32_t index = a.allocate(i);
+    const std::uint32_t index = a.allocate(i).index;
     addresses.emplace_back(&a.record(index), &a.payload(index));
   }
   std::size_t wrong = 0;
@@ -275,7 +275,7 @@ TEST_CASE("A payload whose constructor throws leaves the arena unchanged", "[are
   CHECK_THROWS_AS(a.allocate(false), std::runtime_error);
   CHECK(a.size() == 0);
   CHECK(a.used() == 0);
-  const std::uint32_t index = a.allocate(true);
+  const std::uint32_t index = a.allocate(true).index;
   const timer_id id = a.id_of(index);
   CHECK_THROWS_AS(a.allocate(false), std::runtime_error);
   CHECK(a.used() == 1);
@@ -285,7 +285,7 @@ TEST_CASE("A payload whose constructor throws leaves the arena unchanged", "[are
   CHECK(a.find(id) == nullptr);
   CHECK(a.find(timer_id(index, id.generation() + 2)) == nullptr);
   CHECK(a.check_invariants());
-  CHECK(a.allocate(true) == index);
+  CHECK(a.allocate(true).index == index);
 }
 
 TEST_CASE("Move-only payloads of any alignment are held", "[arena]") {
@@ -295,7 +295,7 @@ TEST_CASE("Move-only payloads of any alignment are held", "[arena]") {
   arena<wide> a;
   std::size_t misaligned = 0;
   for (int i = 0; i != 600; ++i) {
-    const std::uint32_t index = a.allocate(wide{std::make_unique<int>(i)});
+    const std::uint32_t index = a.allocate(wide{std::make_unique<int>(i)}).index;
     misaligned += reinterpret_cast<std::uintptr_t>(&a.payload(index)) % 64 == 0 ? 0u : 1u;
     CHECK(*a.payload(index).p == i);
   }
@@ -306,7 +306,7 @@ TEST_CASE("Move-only payloads of any alignment are held", "[arena]") {
 
 TEST_CASE("A moved arena keeps its slots, and the one moved from is empty", "[arena]") {
   arena<int> from;
-  const timer_id id = from.id_of(from.allocate(7));
+  const timer_id id = from.id_of(from.allocate(7).index);
   arena<int> to(std::move(from));
   REQUIRE(to.find(id) != nullptr);
   CHECK(to.payload(id.index()) == 7);

@@ -149,7 +149,7 @@ private:
   void allocate() {
     attempt([&] {
       const std::uint64_t key = ++last_key_;
-      const std::uint32_t index = arena_.allocate(key, in_.number(1) % 16 == 1, alive_);
+      const std::uint32_t index = arena_.allocate(key, in_.number(1) % 16 == 1, alive_).index;
       const timer_id id = arena_.id_of(index);
       issued(id);
       begin(id, key);

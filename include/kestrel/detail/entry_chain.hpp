@@ -7,6 +7,7 @@
 #ifndef KESTREL_DETAIL_ENTRY_CHAIN_HPP
 #define KESTREL_DETAIL_ENTRY_CHAIN_HPP
 
+#include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/large_pages.hpp>
 #include <kestrel/detail/prefetch.hpp>
@@ -246,7 +247,7 @@ private:
     return (chunks - walks) * entry_chunk::capacity / (entry_chunk::capacity + 1);
   }
 
-  void grow(std::size_t wanted) {
+  KESTREL_COLD void grow(std::size_t wanted) {
     const std::size_t count = std::max(wanted, std::clamp(chunks_ / 8, min_block, max_growth));
     if (blocks_.size() == blocks_.capacity())
       blocks_.reserve(2 * blocks_.size() + 1); // push_back below cannot lose the new block

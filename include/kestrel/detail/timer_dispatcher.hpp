@@ -68,7 +68,7 @@ protected:
     ~announcement() {
       if (by_ == nullptr)
         return;
-      { const news tell(std::move(news_)); }
+      news_.reset();
       if (by_->announcing_.fetch_sub(1) == 1)
         by_->announcing_.notify_all();
     }
@@ -80,12 +80,12 @@ protected:
         return;
       by_ = &by;
       ++by.announcing_;
-      news_.add(std::move(n));
+      news_.emplace(std::move(n));
     }
 
   private:
     timer_dispatcher* by_ = nullptr;
-    news news_;
+    std::optional<news> news_; // telling is their destruction
   };
 
   /// What is destroyed, or told, after the lock is released.
