@@ -10,6 +10,7 @@
 #include <kestrel/coarse_steady_clock.hpp>
 #include <kestrel/completion.hpp>
 #include <kestrel/error.hpp>
+#include <kestrel/lateness_histogram.hpp>
 #include <kestrel/missed_periods.hpp>
 #include <kestrel/slot_arena.hpp>
 #include <kestrel/steady_timer.hpp>

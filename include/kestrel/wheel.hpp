@@ -287,6 +287,12 @@ public:
     return arena_.payload(id.index());
   }
 
+  /// The deadline of a claimed timer.
+  [[nodiscard]] tick_type claimed_deadline(timer_id id) const noexcept {
+    KESTREL_ASSERT(claim_of(id) != 0);
+    return arena_.record(id.index()).deadline;
+  }
+
   /// Ends a claimed timer: it is not pending any more, and its payload is destroyed.
   void end_claimed(timer_id id) noexcept {
     record& r = arena_.record(id.index());

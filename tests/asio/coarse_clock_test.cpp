@@ -158,3 +158,15 @@ TEST_CASE("Under virtual time, a coarse wheel is as exact as any other", "[coars
   time.advance(10ms);
   CHECK(fired);
 }
+
+TEST_CASE("On a clock that is behind, lateness counts from the deadline that the bound is added to",
+          "[coarse_clock]") {
+  const at_start clock;
+  lagging_clock::lag = 17ms;
+  asio::io_context io;
+  lagging_wheel wheel{io};
+  stall(io, 1s);
+  wheel.schedule_after(1s, [] {});
+  stall(io, 2s);
+  CHECK(wheel.stats().lateness.sum == 1s + 17ms - lagging_clock::max_lag());
+}

@@ -183,8 +183,8 @@ plant(10 "what is cancelled is destroyed under the lock" detail/timer_engine.hpp
 plant(11 "when a callback throws, nobody comes for the others" detail/timer_dispatcher.hpp
   asio/exceptions
 [[      if (secure_rest(time, id, lock))
-        run(id, lock);]]
-[[      run(id, lock);]])
+        run(id, last_look, lock);]]
+[[      run(id, last_look, lock);]])
 
 plant(11 "a timer that could not be scheduled stays" detail/timer_engine.hpp asio/bad_alloc
 [[      wheel_.cancel(id, [&](pending_timer&& t) { entry.action = std::move(t.action); });

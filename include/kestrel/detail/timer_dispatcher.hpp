@@ -23,7 +23,9 @@
 #include <kestrel/timer_wheel_stats.hpp>
 #include <kestrel/wheel.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -191,23 +193,23 @@ private:
     armed_ = never;
     ++batches_;
     const std::uint64_t time = clock_.now();
+    std::uint64_t last_look = time;
     std::size_t budget = entries_per_batch;
     for (std::size_t ran = 0; ran != callbacks_per_batch; ++ran) {
       timer_id id;
       if (wheel_.claim(time, budget, id) != claim_status::due)
         break;
       if (secure_rest(time, id, lock))
-        run(id, lock);
+        run(id, last_look, lock);
       if (shut_down_)
         return;
-      if (ran % callbacks_per_look == callbacks_per_look - 1 && is_long_since(time))
-        break;
+      if (ran % callbacks_per_look == callbacks_per_look - 1) {
+        last_look = std::max(last_look, clock_.now());
+        if (last_look > saturating_add(time, long_batch))
+          break;
+      }
     }
     secure_rest(time, lock);
-  }
-
-  bool is_long_since(std::uint64_t time) const {
-    return clock_.now() > saturating_add(time, long_batch);
   }
 
   /// Has someone look at what is still pending: a posted handler at what is due, the driver at the
@@ -315,12 +317,12 @@ private:
     return true;
   }
 
-  KESTREL_ALWAYS_INLINE void run(timer_id id, lock_type& lock) {
+  KESTREL_ALWAYS_INLINE void run(timer_id id, std::uint64_t time, lock_type& lock) {
     pending_timer& t = wheel_.claimed_payload(id);
     if (t.action.has_own_executor())
       send(id, lock);
     else
-      fire(id, t, lock);
+      fire(id, t, time, lock);
   }
 
   /// A timer whose delivery is being posted, which an executor may run, refuse or destroy
@@ -419,14 +421,17 @@ private:
     lock_type lock(mutex_);
     if (!release(id, claim))
       return; // cancelled or postponed on the way
-    if (*wheel_.expiry(id) > clock_.now())
+    const std::uint64_t time = clock_.now();
+    if (wheel_.claimed_deadline(id) > time)
       file_claimed(id, lock); // the clock stepped back
     else
-      fire(id, wheel_.claimed_payload(id), lock);
+      fire(id, wheel_.claimed_payload(id), time, lock);
   }
 
-  KESTREL_ALWAYS_INLINE void fire(timer_id id, pending_timer& t, lock_type& lock) {
-    ++counters_.fired;
+  /// `time` is the last reading of the clock.
+  KESTREL_ALWAYS_INLINE void fire(timer_id id, pending_timer& t, std::uint64_t time,
+                                  lock_type& lock) {
+    counters_.lateness.add(lateness(wheel_.claimed_deadline(id), time));
     clock_.note_firing();
     if (t.is_periodic())
       fire_period(id, t, lock);
@@ -435,6 +440,10 @@ private:
     else
       fire_once(id, t, lock);
     lock.lock();
+  }
+
+  static std::chrono::nanoseconds lateness(std::uint64_t deadline, std::uint64_t time) noexcept {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(time - deadline));
   }
 
   void fire_watched(timer_id id, pending_timer& t, lock_type& lock) {
@@ -470,7 +479,7 @@ private:
   /// Returns how many periods are left out.
   std::uint64_t begin_next_period(timer_id id, const pending_timer& t) {
     const std::uint64_t time = clock_.now();
-    const std::uint64_t due = *wheel_.expiry(id);
+    const std::uint64_t due = wheel_.claimed_deadline(id);
     const auto policy = static_cast<missed_periods>(t.policy);
     const std::uint64_t late = time > due ? (time - due) / t.interval : 0; // in periods
     const std::uint64_t missed = policy == missed_periods::catch_up ? 0 : late;

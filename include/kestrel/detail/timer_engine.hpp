@@ -304,6 +304,7 @@ public:
   timer_wheel_stats stats() const {
     const guard_type guard(mutex_);
     timer_wheel_stats s = counters_;
+    s.fired = s.lateness.count();
     if (shut_down_)
       return s;
     s.live = wheel_.size();
