@@ -26,6 +26,7 @@
 #include <kestrel/version.hpp>
 #include <kestrel/wheel.hpp>
 #include <kestrel/wheel_config.hpp>
+#include <kestrel/wheel_occupancy.hpp>
 
 /// @namespace kestrel
 /// Timers by the hundred thousand. `kestrel::wheel` and what it is made of need no Asio.

@@ -23,6 +23,7 @@
 #include <kestrel/timer_task.hpp>
 #include <kestrel/timer_wheel_stats.hpp>
 #include <kestrel/wheel_config.hpp>
+#include <kestrel/wheel_occupancy.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -409,6 +410,10 @@ public:
 
   /// What the wheel has done and what it holds, at one moment.
   [[nodiscard]] timer_wheel_stats stats() const { return engine_->stats(); }
+
+  /// How many timers each slot holds, at the time that the wheel woke last; after `shutdown()`, no
+  /// slots. O(slots).
+  [[nodiscard]] wheel_occupancy occupancy() const { return engine_->occupancy(); }
 
   /// Destroys all pending callbacks without running them. Scheduling throws `errc::shut_down` from
   /// now on; `cancel` and `postpone` return false. A callback that is running finishes. Idempotent.

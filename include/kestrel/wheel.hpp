@@ -15,6 +15,7 @@
 #include <kestrel/slot_arena.hpp>
 #include <kestrel/timer_id.hpp>
 #include <kestrel/wheel_config.hpp>
+#include <kestrel/wheel_occupancy.hpp>
 
 #include <algorithm>
 #include <concepts>
@@ -89,7 +90,8 @@ public:
                  const Allocator& allocator = Allocator())
       : arena_(detail::next_first_generation(), allocator), levels_(geometry, start, allocator) {}
 
-  /// The moved-from wheel is empty; it may be asked for its size, searched and destroyed.
+  /// The moved-from wheel is empty, without slots; it may be asked for its size, searched and
+  /// destroyed.
   wheel(wheel&&) noexcept = default;
   wheel& operator=(wheel&&) = delete;
 
@@ -236,6 +238,9 @@ public:
   [[nodiscard]] std::size_t stale_entries() const noexcept {
     return levels_.entries() - arena_.size();
   }
+
+  /// How many timers each slot holds. O(slots). Throws `bad_alloc`.
+  [[nodiscard]] wheel_occupancy occupancy() const { return levels_.picture(); }
 
   // ---- For owners with a clock and a lock of their own, such as timer_wheel
 

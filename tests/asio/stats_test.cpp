@@ -6,6 +6,7 @@
 
 #include <kestrel/lateness_histogram.hpp>
 #include <kestrel/missed_periods.hpp>
+#include <kestrel/wheel_occupancy.hpp>
 
 #include <asio/bind_executor.hpp>
 #include <asio/io_context.hpp>
@@ -109,6 +110,26 @@ TEMPLATE_TEST_CASE("Scheduled is fired, cancelled and pending together", "[stats
   CHECK(cancelled > 100);
   CHECK(postponed > 100);
   CHECK(ran > 100);
+}
+
+TEST_CASE_METHOD(one_wheel, "Those who look see how many timers each slot holds", "[stats]") {
+  for (int i = 0; i != 3; ++i)
+    wheel.schedule_after(70ms, [] {});
+  wheel.schedule_after(42s + 420ms, [] {});
+  kestrel::wheel_occupancy seen = wheel.occupancy();
+  CHECK(seen.l0.timers.size() == 512);
+  CHECK(seen.l0.timers[7] == 3);
+  CHECK(seen.l1.timers.size() == 64);
+  CHECK(seen.l1.timers[42] == 1);
+  stall(io, 39s);
+  seen = wheel.occupancy();
+  CHECK(seen.l0.hand == 3900 % 512);
+  CHECK(seen.l0.timers[4242 % 512] == 1);
+  CHECK(seen.l1.hand == 39);
+  CHECK(seen.l1.timers[42] == 0);
+  wheel.shutdown();
+  CHECK(wheel.occupancy().l0.timers.empty());
+  CHECK(wheel.occupancy().l1.timers.empty());
 }
 
 // ---- Lateness

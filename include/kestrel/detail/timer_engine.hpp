@@ -17,6 +17,7 @@
 #include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/timer_wheel_stats.hpp>
 #include <kestrel/wheel.hpp>
+#include <kestrel/wheel_occupancy.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -312,6 +313,11 @@ public:
     s.capacity = wheel_.capacity();
     s.memory = wheel_.memory_usage() + watches_.bytes();
     return s;
+  }
+
+  wheel_occupancy occupancy() const {
+    const guard_type guard(mutex_);
+    return wheel_.occupancy();
   }
 
   // ---- Notices

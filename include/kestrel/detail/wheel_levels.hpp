@@ -13,6 +13,7 @@
 #include <kestrel/detail/occupancy.hpp>
 #include <kestrel/detail/timer_record.hpp>
 #include <kestrel/timer_id.hpp>
+#include <kestrel/wheel_occupancy.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -67,6 +68,16 @@ public:
   [[nodiscard]] std::size_t bytes() const noexcept {
     return pool_.bytes() + slots_.size() * sizeof(slot) + l1_first_.size() * sizeof(tick_type) +
            slots_.size() / 8;
+  }
+
+  /// See wheel::occupancy.
+  [[nodiscard]] wheel_occupancy picture() const {
+    wheel_occupancy seen{{{}, l0_slot(now_)}, {{}, l1_slot(geometry_.to_l1_ticks(boundary_))}};
+    for (const slot& s : slots_) {
+      auto& level = seen.l0.timers.size() != l0_count() ? seen.l0 : seen.l1;
+      level.timers.push_back(s.live);
+    }
+    return seen;
   }
 
   /// Room for `n` more entries, so that `file` need not allocate. Strong guarantee.

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+//
+// wheel_occupancy: how full the slots of a wheel are, for those who want to see it turn.
+
+#ifndef KESTREL_WHEEL_OCCUPANCY_HPP
+#define KESTREL_WHEEL_OCCUPANCY_HPP
+
+#include <kestrel/version.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+KESTREL_BEGIN_NAMESPACE
+
+/// A picture of the two levels at one moment.
+///
+/// A timer that was postponed counts in the slot where it was filed, until that slot comes up. One
+/// that is due, or on its way from one level to the other, is in none.
+///
+/// The slot at the hand is the one that the present belongs to. Of level 1, that slot and those
+/// after it, as many as fit into level 0, have come down already: what is in them waits for another
+/// turn.
+struct wheel_occupancy {
+  struct level {
+    std::vector<std::uint32_t> timers; ///< in each slot
+    std::size_t hand = 0;
+  };
+
+  level l0;
+  level l1;
+};
+
+KESTREL_END_NAMESPACE
+
+#endif // KESTREL_WHEEL_OCCUPANCY_HPP
