@@ -6,12 +6,12 @@
 #ifndef KESTREL_EXAMPLES_ECHO_SERVER_OPTIONS_HPP
 #define KESTREL_EXAMPLES_ECHO_SERVER_OPTIONS_HPP
 
+#include "../arguments.hpp"
 #include "faults.hpp"
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
 
 namespace demo {
@@ -34,11 +34,7 @@ struct options {
   bool help = false;
 };
 
-// What was wrong on the command line, in words for the user.
-class usage_error : public std::runtime_error {
-public:
-  using std::runtime_error::runtime_error;
-};
+using command_line::usage_error;
 
 // Throws usage_error.
 options parse_options(int argc, const char* const* argv);

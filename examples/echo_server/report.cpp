@@ -5,6 +5,7 @@
 
 #include "report.hpp"
 
+#include "../figures.hpp"
 #include "process.hpp"
 
 #include <algorithm>
@@ -16,22 +17,8 @@ namespace demo {
 
 namespace {
 
-std::string fixed(double value, int digits) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.*f", digits, value);
-  return text;
-}
-
-// 1234567 as "1,234,567"
-std::string grouped(std::uint64_t n) {
-  std::string text = std::to_string(n);
-  for (std::size_t i = text.size(); i > 3; i -= 3) {
-    text.insert(i - 3, 1, ',');
-  }
-  return text;
-}
-
-std::string grouped(double value) { return grouped(static_cast<std::uint64_t>(value + 0.5)); }
+using figures::fixed;
+using figures::grouped;
 
 std::string milliseconds_text(std::chrono::nanoseconds t) {
   const double ms = std::chrono::duration<double, std::milli>{t}.count();
