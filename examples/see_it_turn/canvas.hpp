@@ -24,6 +24,9 @@ struct cell {
   friend bool operator==(const cell&, const cell&) = default;
 };
 
+// A slot in a heat map: with a shadow, so that rows are told apart.
+constexpr cell tile(colour c) { return {U'▀', c, mix(c, palette::paper, 0.7)}; }
+
 class canvas {
 public:
   canvas(std::size_t width, std::size_t height) : width_{width}, cells_(width * height) {}

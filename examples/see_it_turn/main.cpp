@@ -67,6 +67,7 @@ public:
   canvas run() {
     io_.run();
     terminal_.reset();
+    told::check(most_seen_ > 0, "timers were seen");
     return picture_.draw(last_);
   }
 
@@ -86,14 +87,14 @@ private:
     }
   }
 
-  void check_slots() const {
+  void check_slots() {
     std::size_t seen = 0;
     for (const auto* level : {&last_.slots.l0, &last_.slots.l1}) {
       seen = std::accumulate(level->timers.begin(), level->timers.end(), seen);
     }
     told::check(seen <= last_.stats.live, "there are no more timers in slots than in all");
-    told::check(seen > 0, "there are timers in slots");
     told::check(last_.early == 0, "no callback is early");
+    most_seen_ = std::max(most_seen_, seen);
   }
 
   void wait_for_key() {
@@ -132,6 +133,7 @@ private:
   std::optional<asio::posix::stream_descriptor> keys_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::uint64_t frames_ = 0;
+  std::size_t most_seen_ = 0; // in slots
 };
 
 void write_svg(const std::string& file, const canvas& picture) {

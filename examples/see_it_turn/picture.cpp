@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <string_view>
 #include <vector>
 
@@ -58,10 +59,10 @@ double heat_of(double part) { return std::pow(part, 0.7); }
 
 } // namespace
 
-void picture::fullest::look(const std::vector<std::uint32_t>& timers) {
-  const auto found = std::max_element(timers.begin(), timers.end());
-  const double most = found != timers.end() ? *found : 1.0;
-  most_ = std::max({1.0, most, most_ * 0.99});
+void picture::fullness::look(std::vector<std::uint32_t> timers) {
+  const auto full = timers.end() - 1 - static_cast<std::ptrdiff_t>(timers.size() / 50);
+  std::nth_element(timers.begin(), full, timers.end());
+  full_ = std::max({1.0, static_cast<double>(*full), full_ * 0.99});
 }
 
 void picture::look(const view& v) {
@@ -97,7 +98,7 @@ void picture::draw_level_1(canvas& c, const view& v) const {
     return (slot + timers.size() - v.slots.l1.hand) % timers.size();
   };
   for (std::size_t i = 0; i != timers.size(); ++i) {
-    const double part = l1_.part(timers[i]);
+    const double part = l1_.of(timers[i]);
     c.column(left + i, hand_row - 1, part * static_cast<double>(l1_rows),
              colour_of_heat(heat_of(part)));
     // Between the hand and the next slot to come down are those that are in level 0.
@@ -124,13 +125,13 @@ void picture::draw_level_0(canvas& c, const view& v) const {
   heading(c, left, l0_top - 1, "level 0", "512 slots of 10 ms");
   const std::vector<std::uint32_t>& timers = v.slots.l0.timers;
   for (std::size_t i = 0; i != timers.size(); ++i) {
-    colour ink = timers[i] != 0 ? colour_of_heat(heat_of(l0_.part(timers[i]))) : palette::empty;
+    colour ink = timers[i] != 0 ? colour_of_heat(heat_of(l0_.of(timers[i]))) : palette::empty;
     constexpr std::size_t trail = 16;
     const std::size_t behind = (v.slots.l0.hand + timers.size() - i) % timers.size();
     if (behind < trail) {
       ink = mix(palette::bright, ink, static_cast<double>(behind) / trail);
     }
-    c.at(left + i % columns, l0_top + i / columns) = {U'▀', ink, mix(ink, palette::paper, 0.7)};
+    c.at(left + i % columns, l0_top + i / columns) = tile(ink);
   }
 }
 
@@ -139,9 +140,9 @@ void picture::draw_legend(canvas& c, const view& v) const {
   constexpr std::size_t steps = 16;
   for (std::size_t i = 0; i != steps; ++i) {
     const double part = static_cast<double>(i + 1) / steps;
-    c.at(x++, legend_row) = {U'▀', colour_of_heat(heat_of(part)), palette::paper};
+    c.at(x++, legend_row) = tile(colour_of_heat(heat_of(part)));
   }
-  c.write(x + 1, legend_row, grouped(l1_.most()) + " above, " + grouped(l0_.most()) + " below",
+  c.write(x + 1, legend_row, grouped(l1_.full()) + "+ above, " + grouped(l0_.full()) + "+ below",
           palette::dim);
 
   x = c.write(left, legend_row + 1, std::u32string_view(U"▲"), palette::bright);

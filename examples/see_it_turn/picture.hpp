@@ -14,10 +14,12 @@
 #include <kestrel/wheel_config.hpp>
 #include <kestrel/wheel_occupancy.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace turn {
 
@@ -40,15 +42,16 @@ public:
   canvas draw(const view& v) const;
 
 private:
-  // The fullest slot of a level, which falls slowly, so that colours do not flicker.
-  class fullest {
+  // How many timers a full slot of a level has: as many as one in fifty has, or more. This becomes
+  // less only slowly, so that colours do not flicker.
+  class fullness {
   public:
-    void look(const std::vector<std::uint32_t>& timers);
-    double part(std::uint32_t timers) const { return timers / most_; }
-    double most() const { return most_; }
+    void look(std::vector<std::uint32_t> timers);
+    double of(std::uint32_t timers) const { return std::min(1.0, timers / full_); }
+    double full() const { return full_; }
 
   private:
-    double most_ = 1;
+    double full_ = 1;
   };
 
   void draw_level_1(canvas& c, const view& v) const;
@@ -61,8 +64,8 @@ private:
 
   falls falls_;
   meter meter_;
-  fullest l0_;
-  fullest l1_;
+  fullness l0_;
+  fullness l1_;
 };
 
 } // namespace turn

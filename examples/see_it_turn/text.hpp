@@ -24,9 +24,9 @@ inline void append_utf8(std::string& text, char32_t c) {
   }
 }
 
-// Halves of blocks are there for their colour; what is left of it is how bright they are.
+// Of tiles, how bright they are is left.
 inline char32_t without_colour(const cell& c) {
-  if (c.glyph != U'▀' && c.glyph != U'▄') {
+  if (c != tile(c.ink)) {
     return c.glyph;
   }
   return U" ·░▒▓█"[std::min(static_cast<std::size_t>(brightness(c.ink) * 7), std::size_t{5})];
