@@ -34,4 +34,24 @@ install(
         "${PROJECT_BINARY_DIR}/kestrel-config-version.cmake"
         "${CMAKE_CURRENT_LIST_DIR}/Findasio.cmake"
   DESTINATION ${package_dir})
+
+# The same three for pkg-config, which is told where the files are by where it finds them. Asio has no
+# module to require; it has headers only, and most often they are where compilers look anyway.
+set(pkgconfig_dir ${CMAKE_INSTALL_DATADIR}/pkgconfig)
+cmake_path(RELATIVE_PATH CMAKE_INSTALL_FULL_INCLUDEDIR
+           BASE_DIRECTORY "${CMAKE_INSTALL_PREFIX}/${pkgconfig_dir}"
+           OUTPUT_VARIABLE includedir)
+
+# install_module(<name> <description> <flags> <libraries>)
+function(install_module name description flags libs)
+  configure_file("${CMAKE_CURRENT_FUNCTION_LIST_DIR}/kestrel.pc.in"
+                 "${PROJECT_BINARY_DIR}/${name}.pc" @ONLY)
+  install(FILES "${PROJECT_BINARY_DIR}/${name}.pc" DESTINATION ${pkgconfig_dir})
+endfunction()
+
+install_module(kestrel "${PROJECT_DESCRIPTION}" "-DASIO_STANDALONE -pthread" "-pthread")
+install_module(kestrel-boost "Timing wheel timers for Boost.Asio"
+               "-DKESTREL_USE_BOOST_ASIO -pthread" "-pthread")
+install_module(kestrel-wheel "A timing wheel without Asio" "" "")
+
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION ${CMAKE_INSTALL_DATADIR}/licenses/kestrel)

@@ -28,6 +28,12 @@ function(build_and_run build project)
   run("${WORK_DIR}/${build}/consumer")
 endfunction()
 
+# compile_and_run(<source> <flag>...)
+function(compile_and_run source)
+  run("${CXX}" -std=c++20 "${source}" ${ARGN} -o consumer -pthread)
+  run("${WORK_DIR}/consumer")
+endfunction()
+
 # install_to(<prefix> [<argument>...])
 function(install_to prefix)
   configure("${KESTREL_SOURCE_DIR}" install -DKESTREL_BUILD_TESTS=OFF -DKESTREL_BUILD_BENCHMARKS=OFF
@@ -41,6 +47,8 @@ if(CONSUMER STREQUAL "add_subdirectory")
 
 elseif(CONSUMER STREQUAL "fetch_content")
   build_and_run(build fetch_content "-DFETCHCONTENT_SOURCE_DIR_KESTREL=${KESTREL_SOURCE_DIR}")
+  run("${CMAKE_COMMAND}" --install build --config Debug --prefix prefix)
+  build_and_run(downstream fetch_content/downstream "-DCMAKE_PREFIX_PATH=${WORK_DIR}/prefix")
 
 elseif(CONSUMER STREQUAL "find_package")
   install_to("${WORK_DIR}/prefix")
@@ -61,9 +69,61 @@ elseif(CONSUMER STREQUAL "boost")
 
 elseif(CONSUMER STREQUAL "copied_folder")
   file(COPY "${KESTREL_SOURCE_DIR}/include/kestrel" DESTINATION "${WORK_DIR}/vendored")
-  run("${CXX}" -std=c++20 -Ivendored "-I${ASIO_INCLUDE_DIR}"
-      "${CMAKE_CURRENT_LIST_DIR}/main.cpp" -o consumer -pthread)
-  run("${WORK_DIR}/consumer")
+  compile_and_run("${CMAKE_CURRENT_LIST_DIR}/main.cpp" -DASIO_STANDALONE -Ivendored
+                  "-I${ASIO_INCLUDE_DIR}")
+
+elseif(CONSUMER STREQUAL "single_header")
+  foreach(output IN ITEMS vendored again)
+    run("${CMAKE_COMMAND}" "-DOUTPUT=${WORK_DIR}/${output}" -P
+        "${KESTREL_SOURCE_DIR}/cmake/single_header.cmake")
+  endforeach()
+  foreach(header IN ITEMS kestrel.hpp kestrel_wheel.hpp)
+    run("${CMAKE_COMMAND}" -E compare_files vendored/${header} again/${header})
+  endforeach()
+
+  # All of it is in there.
+  file(READ "${WORK_DIR}/vendored/kestrel.hpp" text)
+  file(GLOB_RECURSE headers RELATIVE "${KESTREL_SOURCE_DIR}/include"
+       "${KESTREL_SOURCE_DIR}/include/*.hpp")
+  foreach(header IN LISTS headers)
+    string(FIND "${text}" "\n// ---- ${header} " position)
+    if(position EQUAL -1)
+      message(FATAL_ERROR "${header} is not in the single header.")
+    endif()
+  endforeach()
+
+  compile_and_run("${CMAKE_CURRENT_LIST_DIR}/single_header/main.cpp" -DASIO_STANDALONE -Ivendored
+                  "-I${KESTREL_SOURCE_DIR}/include" "-I${ASIO_INCLUDE_DIR}")
+
+elseif(CONSUMER STREQUAL "pkg_config")
+  find_program(PKG_CONFIG NAMES pkg-config pkgconf)
+  if(NOT PKG_CONFIG)
+    message("skipped: pkg-config was not found (Debian: apt-get install pkg-config)")
+    return()
+  endif()
+  # Not the prefix that was configured: what is installed may be moved.
+  install_to("${WORK_DIR}/prefix")
+  set(ENV{PKG_CONFIG_PATH} "${WORK_DIR}/prefix/share/pkgconfig")
+  run("${PKG_CONFIG}" "kestrel = ${KESTREL_VERSION}" "kestrel-wheel = ${KESTREL_VERSION}"
+      "kestrel-boost = ${KESTREL_VERSION}")
+  execute_process(COMMAND "${PKG_CONFIG}" "kestrel > ${KESTREL_VERSION}" RESULT_VARIABLE found)
+  if(found EQUAL 0)
+    message(FATAL_ERROR "Only a newer version was asked for, and ${KESTREL_VERSION} must not do.")
+  endif()
+
+  # flags(<module>): what it says, as a list
+  function(flags module result)
+    execute_process(
+      COMMAND "${PKG_CONFIG}" --cflags --libs "${module}" COMMAND_ERROR_IS_FATAL ANY
+      OUTPUT_VARIABLE said)
+    separate_arguments(said UNIX_COMMAND "${said}")
+    set(${result} ${said} PARENT_SCOPE)
+  endfunction()
+
+  flags(kestrel flags)
+  compile_and_run("${CMAKE_CURRENT_LIST_DIR}/main.cpp" ${flags} "-I${ASIO_INCLUDE_DIR}")
+  flags(kestrel-wheel flags)
+  compile_and_run("${CMAKE_CURRENT_LIST_DIR}/wheel_alone/main.cpp" ${flags})
 
 else()
   message(FATAL_ERROR "There is no consumer called ${CONSUMER}.")

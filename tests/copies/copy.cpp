@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A part of a program that has Kestrel to itself. It is compiled once on standalone Asio and once
-// on Boost.Asio; KESTREL_TESTS_COPY is the namespace that keeps the two apart.
+// A part of a program that has Kestrel to itself. It is compiled once for each copy;
+// KESTREL_TESTS_COPY is the namespace that keeps the parts apart.
 
 #include <kestrel/kestrel.hpp>
 
