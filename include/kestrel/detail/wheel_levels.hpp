@@ -45,9 +45,9 @@ public:
       : geometry_{geometry},
         pool_(slot_count(), allocator),
         slots_(slot_count(), slot{}, allocator),
-        l1_first_(geometry.l1_slots(), never, allocator),
-        l0_occupied_(geometry.l0_slots(), allocator),
-        l1_occupied_(geometry.l1_slots(), allocator),
+        l1_first_(l1_count(), never, allocator),
+        l0_occupied_(l0_count(), allocator),
+        l1_occupied_(l1_count(), allocator),
         l1_units_{geometry.l1_ticks() * geometry.granularity()},
         look_ahead_{geometry.l0_slots() / geometry.l1_ticks()} {
     for (std::uint32_t number = 0; number != slots_.size(); ++number)
@@ -212,9 +212,7 @@ private:
     return geometry_.to_l1_ticks(time + (geometry_.granularity() - 1));
   }
 
-  std::size_t slot_count() const noexcept {
-    return static_cast<std::size_t>(geometry_.l0_slots() + geometry_.l1_slots());
-  }
+  std::size_t slot_count() const noexcept { return std::size_t{l0_count()} + l1_count(); }
 
   std::uint32_t l0_slot(tick_type tick) const noexcept {
     return static_cast<std::uint32_t>(tick & (geometry_.l0_slots() - 1));
@@ -231,6 +229,10 @@ private:
 
   std::uint32_t l0_count() const noexcept {
     return static_cast<std::uint32_t>(geometry_.l0_slots());
+  }
+
+  std::uint32_t l1_count() const noexcept {
+    return static_cast<std::uint32_t>(geometry_.l1_slots());
   }
 
   static bool is_current(const entry& e, std::uint32_t where, const Arena& arena) noexcept {
