@@ -188,17 +188,17 @@ plant(11 "when a callback throws, nobody comes for the others" detail/timer_disp
 
 plant(11 "a timer that could not be scheduled stays" detail/timer_engine.hpp asio/bad_alloc
 [[      wheel_.cancel(id, [&](pending_timer&& t) { entry.action = std::move(t.action); });
-      throw;]]
-[[      throw;]])
+      KESTREL_RETHROW;]]
+[[      KESTREL_RETHROW;]])
 
 plant(11 "a timer that no memory is left to wake for sleeps on" detail/timer_dispatcher.hpp
   asio/bad_alloc
-[[    } catch (...) {
+[[    KESTREL_CATCH_ALL {
       post_resume(lock);
-      throw;
+      KESTREL_RETHROW;
     }]]
-[[    } catch (...) {
-      throw;
+[[    KESTREL_CATCH_ALL {
+      KESTREL_RETHROW;
     }]])
 
 plant(11 "a service keeps what could not be registered" detail/service_state.hpp asio/service_memory

@@ -8,6 +8,7 @@
 #include <kestrel/completion.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/callback.hpp>
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/initiation.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/wait_op.hpp>
@@ -95,7 +96,7 @@ auto async_wait_after(const std::shared_ptr<timer_host>& host, std::int64_t dela
                    const auto slot = net::get_associated_cancellation_slot(handler);
                    auto op = make_wait_op<wait_op<>>(std::forward<decltype(handler)>(handler),
                                                      h->any_executor());
-                   try {
+                   KESTREL_TRY {
                      timer_spec spec{callback(h->memory_of_callables(), end_of_wait(std::move(op))),
                                      ns, 0, missed_periods::skip};
                      slots_aside aside(*h, 1);
@@ -106,7 +107,8 @@ auto async_wait_after(const std::shared_ptr<timer_host>& host, std::int64_t dela
                      timer_spec* const specs[] = {&spec};
                      h->schedule(aside.ids(), specs, {});
                      aside.use();
-                   } catch (...) { // NOLINT(bugprone-empty-catch)
+                   }
+                   KESTREL_CATCH_ALL { // NOLINT(bugprone-empty-catch)
                      // The wait was aborted where it was: the handler is told, which is better.
                    }
                  }),

@@ -6,6 +6,7 @@
 #define KESTREL_DETAIL_BATCH_HPP
 
 #include <kestrel/detail/callback.hpp>
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/watch.hpp>
@@ -200,14 +201,15 @@ private:
   template <class Slots, class MakeWatches>
   void schedule_in_all(Slots& slots, timer_host& host, MakeWatches& make_watches) {
     watches = make_watches(slots.ids(), specs_);
-    try {
+    KESTREL_TRY {
       for (std::size_t i = 0; i != specs_.size(); ++i)
         specs_[i]->action.connect(host, slots.ids()[i]);
       host.schedule(slots.ids(), specs_, watches);
-    } catch (...) {
+    }
+    KESTREL_CATCH_ALL {
       for (timer_spec* s : specs_)
         s->action.disconnect();
-      throw;
+      KESTREL_RETHROW;
     }
     ids = slots.use();
   }

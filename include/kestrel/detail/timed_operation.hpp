@@ -7,6 +7,7 @@
 #define KESTREL_DETAIL_TIMED_OPERATION_HPP
 
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/timer_host.hpp>
 
@@ -309,11 +310,10 @@ private:
     using operation = timed_operation<Executor, Timeout>;
     const auto op = operation::make(timeout_, executor);
     const auto timed = [&]() -> timed_handler<handler_type, operation> {
-      try {
-        return {handler_type(std::forward<Handler>(handler)), op};
-      } catch (...) {
+      KESTREL_TRY { return {handler_type(std::forward<Handler>(handler)), op}; }
+      KESTREL_CATCH_ALL {
         op->abandon();
-        throw;
+        KESTREL_RETHROW;
       }
     };
     std::forward<Initiate>(initiate)(timed(), std::forward<Args>(args)...);

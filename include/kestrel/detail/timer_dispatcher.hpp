@@ -12,6 +12,7 @@
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/callback.hpp>
 #include <kestrel/detail/driver.hpp>
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/index_table.hpp>
 #include <kestrel/detail/pending_timer.hpp>
@@ -229,12 +230,11 @@ private:
     if (armed_ == at_once)
       return true;
     const std::uint32_t claim = hold(id);
-    try {
-      secure_rest(time, lock);
-    } catch (...) {
+    KESTREL_TRY { secure_rest(time, lock); }
+    KESTREL_CATCH_ALL {
       if (release(id, claim))
         file_claimed(id, lock);
-      throw;
+      KESTREL_RETHROW;
     }
     return release(id, claim);
   }
@@ -243,11 +243,10 @@ private:
   /// handler is posted, which tries again in the next run(): what is thrown leaves this one.
   template <class Arm>
   void arm_or_post(Arm&& arm, lock_type& lock) {
-    try {
-      arm();
-    } catch (...) {
+    KESTREL_TRY { arm(); }
+    KESTREL_CATCH_ALL {
       post_resume(lock);
-      throw;
+      KESTREL_RETHROW;
     }
   }
 
@@ -282,15 +281,14 @@ private:
     const std::uint64_t before = batches_;
     const Executor executor = *executor_;
     lock.unlock();
-    try {
-      post(executor, resumption{self()});
-    } catch (...) {
+    KESTREL_TRY { post(executor, resumption{self()}); }
+    KESTREL_CATCH_ALL {
       lock.lock();
       const bool began = batches_ != before; // in an executor that runs things at once
       if (!began || armed_ == never)
         come_without_posting();
       if (began)
-        throw; // what a callback threw
+        KESTREL_RETHROW; // what a callback threw
       return;
     }
     lock.lock();
@@ -343,16 +341,17 @@ private:
     } held(lock);
     departure sent{id, hold(id), departing_, false};
     departing_ = &sent;
-    try {
+    KESTREL_TRY {
       begin_delivery();
       wheel_.get(id)->action.send(held, delivery(this->shared_from_this(), id, sent.claim));
-    } catch (...) {
+    }
+    KESTREL_CATCH_ALL {
       if (!lock.owns_lock())
         lock.lock();
       end_departure(sent);
       if (wheel_.claim_of(id) == sent.claim)
         file_claimed(id, lock);
-      throw;
+      KESTREL_RETHROW;
     }
     lock.lock();
     end_departure(sent);
@@ -467,11 +466,10 @@ private:
     const std::uint64_t missed = begin_next_period(id, t);
     callback action(std::move(t.action));
     lock.unlock();
-    try {
-      action(*this, {id, missed});
-    } catch (...) {
+    KESTREL_TRY { action(*this, {id, missed}); }
+    KESTREL_CATCH_ALL {
       put_back(id, action, lock);
-      throw;
+      KESTREL_RETHROW;
     }
     put_back(id, action, lock);
   }

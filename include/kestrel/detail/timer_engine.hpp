@@ -10,6 +10,7 @@
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/callback.hpp>
 #include <kestrel/detail/context_registry.hpp>
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/pending_timer.hpp>
 #include <kestrel/detail/timer_dispatcher.hpp>
 #include <kestrel/detail/timer_host.hpp>
@@ -169,13 +170,14 @@ public:
     const guard_type guard(mutex_);
     require_running();
     std::size_t n = 0;
-    try {
+    KESTREL_TRY {
       for (; n != slots.size(); ++n)
         slots[n] = wheel_.allocate();
-    } catch (...) {
+    }
+    KESTREL_CATCH_ALL {
       while (n != 0)
         wheel_.deallocate(slots[--n]);
-      throw;
+      KESTREL_RETHROW;
     }
   }
 
@@ -453,11 +455,10 @@ private:
     if (wheel_.size() >= limit_)
       require_room(1);
     const timer_id id = wheel_.insert_at(deadline, std::move(entry));
-    try {
-      arm_if_earlier();
-    } catch (...) {
+    KESTREL_TRY { arm_if_earlier(); }
+    KESTREL_CATCH_ALL {
       wheel_.cancel(id, [&](pending_timer&& t) { entry.action = std::move(t.action); });
-      throw;
+      KESTREL_RETHROW;
     }
     ++counters_.scheduled;
     return id;

@@ -8,6 +8,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/block_allocator.hpp>
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/wait_op.hpp>
 #include <kestrel/detail/wait_room.hpp>
@@ -146,14 +147,14 @@ private:
   struct block;
   using in_block = block_allocator<void, block, allocator_type>;
   struct block : posting_block<arrival<in_block>> {};
+  using block_source = typename std::allocator_traits<allocator_type>::template rebind_alloc<block>;
 
+  /// Null if there is no memory.
   static block* allocate_block(const allocator_type& source) noexcept {
-    try {
-      return typename std::allocator_traits<allocator_type>::template rebind_alloc<block>(source)
-          .allocate(1);
-    } catch (...) {
-      return nullptr;
-    }
+    block* memory = nullptr;
+    KESTREL_TRY { memory = block_source(source).allocate(1); }
+    KESTREL_CATCH_ALL {}
+    return memory;
   }
 
   /// In its own memory. It cannot be cancelled on its way, then.

@@ -9,6 +9,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/block_allocator.hpp>
+#include <kestrel/detail/exceptions.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -263,13 +264,13 @@ public:
   static wait_op_ptr<Base> make(Handler&& handler, const Work& work, const Allocator& allocator) {
     block_source source(net::get_associated_allocator(handler, allocator));
     block* const memory = source.allocate(1);
-    try {
-      return wait_op_ptr<Base>(::new (static_cast<void*>(memory))
-                                   Op(std::move(handler), work, allocator));
-    } catch (...) {
+    Op* op = nullptr;
+    KESTREL_TRY { op = ::new (static_cast<void*>(memory)) Op(std::move(handler), work, allocator); }
+    KESTREL_CATCH_ALL {
       source.deallocate(memory, 1);
-      throw;
+      KESTREL_RETHROW;
     }
+    return wait_op_ptr<Base>(op);
   }
 
   void complete(net::error_code ec, Results... results) noexcept override {

@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_WAIT_ROOM_HPP
 #define KESTREL_DETAIL_WAIT_ROOM_HPP
 
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/version.hpp>
 
@@ -81,13 +82,13 @@ public:
   T* make_way(T* p) noexcept {
     if (!room_->contains(p))
       return p;
-    try {
-      T* const other = handler_allocator<T>::allocate(1);
+    T* other = p;
+    KESTREL_TRY {
+      other = handler_allocator<T>::allocate(1);
       room_->deallocate(p);
-      return other;
-    } catch (...) {
-      return p;
     }
+    KESTREL_CATCH_ALL {}
+    return other;
   }
 
 private:
