@@ -38,13 +38,13 @@ struct lateness_histogram {
   /// The longest lateness that bucket `b` counts; the end of time for the last one.
   [[nodiscard]] static constexpr std::chrono::nanoseconds upper_bound(std::size_t b) noexcept {
     return b < buckets - 1 ? std::chrono::nanoseconds((std::int64_t{1} << b << finest) - 1)
-                           : std::chrono::nanoseconds::max();
+                           : (std::chrono::nanoseconds::max)();
   }
 
   [[nodiscard]] static constexpr std::size_t bucket_of(std::chrono::nanoseconds late) noexcept {
     constexpr std::uint64_t first_bucket = (std::uint64_t{1} << finest) - 1;
     const auto ns = static_cast<std::uint64_t>(late.count()) | first_bucket;
-    return std::min(static_cast<std::size_t>(std::bit_width(ns)) - finest, buckets - 1);
+    return (std::min)(static_cast<std::size_t>(std::bit_width(ns)) - finest, buckets - 1);
   }
 
   /// `late` is not negative.

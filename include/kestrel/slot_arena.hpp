@@ -267,7 +267,7 @@ private:
   KESTREL_COLD void grow() {
     detail::require_at_most_max_timers(used_ + std::size_t{1});
     add_pages(std::clamp<std::size_t>(
-        payloads_.size() / 8, 1, std::min(max_growth, max_size / page_size - payloads_.size())));
+        payloads_.size() / 8, 1, (std::min)(max_growth, max_size / page_size - payloads_.size())));
   }
 
   // If the second line throws, the spare pages of the first are used next time.

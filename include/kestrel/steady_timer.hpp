@@ -263,10 +263,10 @@ private:
 
   [[nodiscard]] time_point after(const duration& delay) const {
     const time_point from = now();
-    if (delay > duration::zero() && from > time_point::max() - delay)
-      return time_point::max();
-    if (delay < duration::zero() && from < time_point::min() - delay)
-      return time_point::min();
+    if (delay > duration::zero() && from > (time_point::max)() - delay)
+      return (time_point::max)();
+    if (delay < duration::zero() && from < (time_point::min)() - delay)
+      return (time_point::min)();
     return from + delay;
   }
 

@@ -196,7 +196,7 @@ public:
   /// Advances to time `to`, as `advance` does. Time does not go back: an earlier `to` does nothing.
   template <class F>
   void advance_to(tick_type to, F&& f) {
-    std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+    std::size_t unlimited = (std::numeric_limits<std::size_t>::max)();
     for (timer_id id; claim(to, unlimited, id) == claim_status::due;) {
       const claimed_slot timer{*this, id.index()};
       f(id, arena_.payload(id.index()));
@@ -209,7 +209,7 @@ public:
     const tick_type next = levels_.next_work();
     if (next == never)
       return std::nullopt;
-    return std::max(next, detail::saturating_add(now(), 1));
+    return (std::max)(next, detail::saturating_add(now(), 1));
   }
 
   /// Makes room for `n` pending timers in all: until there are more, nothing allocates.
@@ -310,7 +310,7 @@ public:
   void rearm(timer_id id, tick_type deadline) noexcept {
     record* r = arena_.find(id);
     KESTREL_ASSERT(r != nullptr);
-    r->deadline = std::min(deadline, levels_.latest());
+    r->deadline = (std::min)(deadline, levels_.latest());
     levels_.file_claimed(id.index(), *r);
   }
 
@@ -361,7 +361,7 @@ private:
 
   KESTREL_ALWAYS_INLINE void file_first(const typename arena::slot& made,
                                         tick_type deadline) noexcept {
-    made.record.deadline = std::min(deadline, levels_.latest());
+    made.record.deadline = (std::min)(deadline, levels_.latest());
     made.record.link = detail::place::claimed | destruction_flag(made.payload); // filed nowhere yet
     levels_.file(made.index, made.record);
   }
@@ -375,7 +375,7 @@ private:
 
   void move(std::uint32_t index, record& r, tick_type deadline) {
     if (deadline >= r.deadline || detail::place::is_claimed(r.link)) {
-      r.deadline = std::min(deadline, levels_.latest()); // its entry will see to the rest
+      r.deadline = (std::min)(deadline, levels_.latest()); // its entry will see to the rest
       return;
     }
     levels_.reserve_entries(1);

@@ -31,7 +31,7 @@ constexpr bool is_slot_count(std::uint64_t n) noexcept {
 // The first field that makes no sense, or errc{} when all do. The ticks may be in any one unit.
 constexpr errc geometry_problem(std::int64_t l0_tick, std::uint64_t l0_slots, std::int64_t l1_tick,
                                 std::uint64_t l1_slots) noexcept {
-  constexpr std::int64_t max = std::numeric_limits<std::int64_t>::max();
+  constexpr std::int64_t max = (std::numeric_limits<std::int64_t>::max)();
   if (l0_tick <= 0)
     return errc::invalid_l0_tick;
   if (!is_slot_count(l0_slots))
@@ -157,7 +157,7 @@ class static_geometry {
                 "l0_tick * l0_slots");
   static_assert(detail::is_slot_count(L1Slots),
                 "kestrel: l1_slots must be a power of two from 1 to 2^20");
-  static_assert(Granularity <= std::numeric_limits<std::int64_t>::max() / (L1Ticks * L1Slots),
+  static_assert(Granularity <= (std::numeric_limits<std::int64_t>::max)() / (L1Ticks * L1Slots),
                 "kestrel: l1_slots makes l1_tick * l1_slots overflow");
 
 public:

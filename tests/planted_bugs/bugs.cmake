@@ -30,9 +30,9 @@ plant(1 "coming down, only the seconds of a deadline are left" detail/wheel_leve
     if (comes_down || r.deadline > boundary_) {]])
 
 plant(1 "of a deadline far away, 32 bits are kept" wheel.hpp core/wheel_long
-[[    r.deadline = std::min(deadline, levels_.latest());
+[[    r.deadline = (std::min)(deadline, levels_.latest());
     r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet]]
-[[    r.deadline = static_cast<std::uint32_t>(std::min(deadline, levels_.latest()));
+[[    r.deadline = static_cast<std::uint32_t>((std::min)(deadline, levels_.latest()));
     r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet]])
 
 # --- 2: at most one tick late ----------------------------------------------------------------------

@@ -24,7 +24,7 @@ template <class Posted, class Before = std::byte>
 struct posting_block {
   using holds = Before;
   alignas(std::max_align_t) alignas(
-      Before) std::byte bytes[std::max(sizeof(Posted) + posting_overhead, sizeof(Before))];
+      Before) std::byte bytes[(std::max)(sizeof(Posted) + posting_overhead, sizeof(Before))];
 };
 
 /// Allocates one block, which `Allocator` was asked for before; and what does not fit into it from

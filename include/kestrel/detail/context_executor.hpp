@@ -59,7 +59,7 @@ public:
   void execute(F&& f) const {
     using clock = std::chrono::steady_clock;
     net::basic_waitable_timer<clock, net::wait_traits<clock>, context_executor> timer(
-        executor_, clock::time_point::max());
+        executor_, (clock::time_point::max)());
     const auto allocator = net::get_associated_allocator(f);
     timer.async_wait(net::bind_allocator(allocator, [run = std::decay_t<F>(std::forward<F>(f))](
                                                         net::error_code) mutable { run(); }));

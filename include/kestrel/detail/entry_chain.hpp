@@ -75,7 +75,7 @@ public:
 
   template <class Prefetch>
   void step(Prefetch&& prefetch) noexcept {
-    const std::uint32_t count = std::min(left_, entry_chunk::capacity);
+    const std::uint32_t count = (std::min)(left_, entry_chunk::capacity);
     for (std::uint32_t i = 0; i != count; ++i)
       prefetch(chunk_->entries[i].index);
     left_ -= count;
@@ -135,7 +135,7 @@ public:
   /// Strong guarantee: on failure the pool is as it was, or larger.
   void reserve_entries(std::size_t n) {
     while (n > entry_limit_)
-      grow(std::max(chunks_for(n), chunks_ + 1) - chunks_);
+      grow((std::max)(chunks_for(n), chunks_ + 1) - chunks_);
   }
 
   void append(entry_chain& chain, entry e) noexcept {
@@ -159,7 +159,7 @@ public:
     ahead.step(prefetch);
     const entry_chunk* from = head;
     for (std::uint32_t left = chain.size; left != 0; from = from->next) {
-      const std::uint32_t count = std::min(left, entry_chunk::capacity);
+      const std::uint32_t count = (std::min)(left, entry_chunk::capacity);
       left -= count;
       ahead.step(prefetch);
       for (std::uint32_t i = 0; i != count; ++i) {
@@ -235,7 +235,7 @@ private:
 
   // Full chunks, plus one that is partly filled per chain in use, plus one partly read per walk.
   [[nodiscard]] std::size_t chunks_for(std::size_t n) const noexcept {
-    return n / entry_chunk::capacity + std::min(n, chains_ + walks) + walks;
+    return n / entry_chunk::capacity + (std::min)(n, chains_ + walks) + walks;
   }
 
   /// Of at least `min_block` chunks.
@@ -248,7 +248,7 @@ private:
   }
 
   KESTREL_COLD void grow(std::size_t wanted) {
-    const std::size_t count = std::max(wanted, std::clamp(chunks_ / 8, min_block, max_growth));
+    const std::size_t count = (std::max)(wanted, std::clamp(chunks_ / 8, min_block, max_growth));
     if (blocks_.size() == blocks_.capacity())
       blocks_.reserve(2 * blocks_.size() + 1); // push_back below cannot lose the new block
     blocks_.push_back({traits::allocate(allocator_, count), count});

@@ -76,7 +76,7 @@ private:
   template <class Vector>
   static void make_room(Vector& v, std::size_t n) {
     if (v.size() + n > v.capacity())
-      v.reserve(std::max(v.size() + n, 2 * v.size()));
+      v.reserve((std::max)(v.size() + n, 2 * v.size()));
   }
 
   allocator_type allocator_;

@@ -23,7 +23,7 @@ struct pending_timer {
   template <class... Callable>
   pending_timer(std::int64_t period, missed_periods missed, bool watch, Callable&&... callable)
       : action(std::forward<Callable>(callable)...),
-        interval{static_cast<std::uint64_t>(std::min(period, max_interval)) & max_interval},
+        interval{static_cast<std::uint64_t>((std::min)(period, max_interval)) & max_interval},
         policy{static_cast<std::uint64_t>(missed) & 3u},
         watched{watch} {}
 

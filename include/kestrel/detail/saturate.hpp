@@ -20,8 +20,8 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-inline constexpr std::int64_t max_ns = std::numeric_limits<std::int64_t>::max();
-inline constexpr std::int64_t min_ns = std::numeric_limits<std::int64_t>::min();
+inline constexpr std::int64_t max_ns = (std::numeric_limits<std::int64_t>::max)();
+inline constexpr std::int64_t min_ns = (std::numeric_limits<std::int64_t>::min)();
 
 constexpr std::int64_t saturating_add(std::int64_t a, std::int64_t b) noexcept {
   if (b > 0 ? a > max_ns - b : a < min_ns - b)

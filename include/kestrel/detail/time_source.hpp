@@ -85,7 +85,7 @@ public:
   /// Time does not go back.
   void move_to(std::int64_t time) {
     const std::lock_guard lock(mutex_);
-    elapsed_ = std::max(elapsed_, time);
+    elapsed_ = (std::max)(elapsed_, time);
   }
 
   /// To the first alarm, if there is one up to `limit`.
@@ -93,7 +93,7 @@ public:
     const std::lock_guard lock(mutex_);
     if (alarms_.empty() || alarms_.begin()->first > limit)
       return false;
-    elapsed_ = std::max(elapsed_, alarms_.begin()->first);
+    elapsed_ = (std::max)(elapsed_, alarms_.begin()->first);
     return true;
   }
 

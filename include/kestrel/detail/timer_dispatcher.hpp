@@ -205,7 +205,7 @@ private:
       if (shut_down_)
         return;
       if (ran % callbacks_per_look == callbacks_per_look - 1) {
-        last_look = std::max(last_look, clock_.now());
+        last_look = (std::max)(last_look, clock_.now());
         if (last_look > saturating_add(time, long_batch))
           break;
       }

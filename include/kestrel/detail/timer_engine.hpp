@@ -447,7 +447,7 @@ private:
 
   void require_room(std::size_t n) const {
     require_running();
-    if (n > limit_ - std::min(limit_, wheel_.size()))
+    if (n > limit_ - (std::min)(limit_, wheel_.size()))
       throw_error(errc::too_many_timers, "limit = " + std::to_string(limit_));
   }
 
@@ -529,7 +529,7 @@ private:
   std::uint64_t earliest(std::uint64_t time, std::span<timer_spec* const> specs) {
     std::uint64_t first = never;
     for (const timer_spec* s : specs)
-      first = std::min(first, deadline_after(time, s->delay, s->interval != 0));
+      first = (std::min)(first, deadline_after(time, s->delay, s->interval != 0));
     return tick_at_or_after(first);
   }
 

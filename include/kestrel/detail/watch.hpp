@@ -22,7 +22,7 @@ namespace detail {
 
 /// How far one reader has been told.
 struct notice_cursor {
-  static constexpr std::uint64_t from_now_on = std::numeric_limits<std::uint64_t>::max();
+  static constexpr std::uint64_t from_now_on = (std::numeric_limits<std::uint64_t>::max)();
 
   std::uint64_t seen = 0; // firings; or from_now_on until the first wait
   bool told_of_cancellation = false;

@@ -36,7 +36,7 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
         return;
       live.insert(e.index);
       // An entry is looked at no later than its timer is due; what is already due is due now.
-      const tick_type tick = std::max(tick_of(arena.record(e.index).deadline), now_);
+      const tick_type tick = (std::max)(tick_of(arena.record(e.index).deadline), now_);
       const tick_type looked_at = level0 ? now_ + l0_slot(number - l0_slot(now_))
                                          : comes_down_at(l1_first_[number - l0_count()]);
       placed_well = placed_well && looked_at <= tick && looked_at >= now_;
@@ -50,7 +50,7 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
     if (!level0) {
       if ((l1_first_[number - l0_count()] == never) != (s.chain.size == 0))
         return false;
-      l1_next = std::min(l1_next, l1_first_[number - l0_count()]);
+      l1_next = (std::min)(l1_next, l1_first_[number - l0_count()]);
     }
     for (const std::uint32_t index : live) {
       if (!filed.insert(index).second)

@@ -155,8 +155,8 @@ public:
         if (take_next(id, arena))
           return claim_status::due;
       }
-      if (!start_next_walk(std::min(geometry_.to_ticks(to), never - 1), arena)) {
-        time_ = std::max(time_, to);
+      if (!start_next_walk((std::min)(geometry_.to_ticks(to), never - 1), arena)) {
+        time_ = (std::max)(time_, to);
         break;
       }
     }
@@ -255,19 +255,19 @@ private:
   }
 
   std::uint32_t l0_number(const record& r) noexcept {
-    const tick_type tick = std::max(tick_of(r.deadline), now_);
+    const tick_type tick = (std::max)(tick_of(r.deadline), now_);
     if (r.deadline < wake_)
-      wake_ = std::min(wake_, units(tick));
+      wake_ = (std::min)(wake_, units(tick));
     return l0_slot(tick);
   }
 
   std::uint32_t l1_number(const record& r) noexcept {
     const tick_type l1_tick = l1_tick_of(r.deadline);
     const std::uint32_t number = l1_slot(l1_tick);
-    l1_first_[number] = std::min(l1_first_[number], l1_tick);
+    l1_first_[number] = (std::min)(l1_first_[number], l1_tick);
     if (l1_tick < l1_next_) {
       l1_next_ = l1_tick;
-      wake_ = std::min(wake_, units(comes_down_at(l1_tick)));
+      wake_ = (std::min)(wake_, units(comes_down_at(l1_tick)));
     }
     return l0_count() + number;
   }
@@ -343,7 +343,7 @@ private:
     tick_type next = never;
     for (std::size_t i = l1_occupied_.find_cyclic(l1_slot(begin)), first = i;
          i != l1_occupied_.none;) {
-      next = std::min(next, l1_first_[i]);
+      next = (std::min)(next, l1_first_[i]);
       if (l1_first_[i] - begin < geometry_.l1_slots())
         return next;
       i = l1_occupied_.find_cyclic(i + 1);
@@ -357,7 +357,7 @@ private:
   tick_type next_event() const noexcept {
     if (!walk_.done())
       return now_;
-    return std::min(next_l0_event(), comes_down_at(l1_next_));
+    return (std::min)(next_l0_event(), comes_down_at(l1_next_));
   }
 
   tick_type next_l0_event() const noexcept {
@@ -373,7 +373,7 @@ private:
   void move_to(tick_type tick) noexcept {
     now_ = tick;
     boundary_ = units(tick);
-    time_ = std::max(time_, boundary_);
+    time_ = (std::max)(time_, boundary_);
     const tick_type l1_now = geometry_.to_l1_ticks(boundary_);
     const tick_type reach = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;
     l0_last_ = last_time_before(saturating_add(l1_now, reach));
@@ -397,7 +397,7 @@ private:
   /// Moves to the next tick with work, if that is no later than `to`, else to `to`.
   bool start_next_walk(tick_type to, const Arena& arena) noexcept {
     const tick_type l1_event = comes_down_at(l1_next_);
-    const tick_type event = std::min(next_l0_event(), l1_event);
+    const tick_type event = (std::min)(next_l0_event(), l1_event);
     if (event > to) {
       move_to(to);
       walk_comes_down_ = false;
