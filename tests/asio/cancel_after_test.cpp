@@ -652,7 +652,7 @@ TEST_CASE_METHOD(fixture, "Timers on every clock and executor cancel operations"
   time.advance(500ms);
   CHECK(results == codes{aborted});
   operation.async_run(cancel_after(timer, std::chrono::hours::max(), note()));
-  CHECK(timer.expiry() == system_clock::time_point::max());
+  CHECK(timer.expiry() - system_clock::now() > std::chrono::years(200));
   time.advance(24h);
   CHECK(results.size() == 1);
   operation.complete(success);
