@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 #
 # Makes what a release consists of, from the commit that is checked out: the archive, the single
-# headers, a port for vcpkg's registry and a recipe for Conan's. CONTRIBUTING.md has the steps before
-# and after.
+# headers, a port for vcpkg's registry, a recipe for Conan's, and what the changelog says of it.
+# CONTRIBUTING.md has the steps before and after.
 #
 #   cmake -DURL=https://... -P cmake/release.cmake    URL is the folder that will have the archive
 #
-# DRAFT=ON does so before the changelog has a section for the version. OUTPUT is another folder than
-# build/release.
+# DRAFT=ON does so before the changelog has a section for the version. TAG is what the commit is tagged
+# with, to be compared. OUTPUT is another folder than build/release.
 
 cmake_minimum_required(VERSION 3.23...3.31)
 
@@ -24,6 +24,10 @@ file(STRINGS "${source_dir}/include/kestrel/version.hpp" version
 list(TRANSFORM version REPLACE "[^0-9]" "")
 list(JOIN version "." version)
 
+if(DEFINED TAG AND NOT TAG STREQUAL "v${version}")
+  message(FATAL_ERROR " kestrel: the tag is ${TAG}, and this is ${version}.")
+endif()
+
 file(READ "${source_dir}/CHANGELOG.md" changelog)
 string(FIND "${changelog}" "\n## [${version}] - " section)
 if(section EQUAL -1 AND NOT DRAFT)
@@ -32,6 +36,19 @@ endif()
 
 file(REMOVE_RECURSE "${OUTPUT}")
 file(MAKE_DIRECTORY "${OUTPUT}")
+
+# What the section says, without its heading.
+set(notes "")
+if(NOT section EQUAL -1)
+  math(EXPR section "${section} + 1")
+  string(SUBSTRING "${changelog}" ${section} -1 notes)
+  string(FIND "${notes}" "\n## [" end) # -1 where it is the last
+  string(SUBSTRING "${notes}" 0 ${end} notes)
+  string(FIND "${notes}" "\n\n" heading)
+  math(EXPR heading "${heading} + 2")
+  string(SUBSTRING "${notes}" ${heading} -1 notes)
+endif()
+file(WRITE "${OUTPUT}/notes.md" "${notes}")
 
 set(archive "kestrel-${version}.tar.gz")
 # The checkout may be another user's.
