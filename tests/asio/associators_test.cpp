@@ -99,26 +99,26 @@ TEST_CASE_METHOD(one_allocator, "A callback is kept in its allocator's memory un
   std::size_t inside = 99;
   bool elsewhere = false;
   asio::io_context other;
-  const auto small = [&] { inside = bytes; };
+  const auto small_one = [&] { inside = bytes; };
   switch (GENERATE(0, 1, 2, 3, 4)) {
   case 0:
-    wheel.schedule_after(10ms, bound(small));
+    wheel.schedule_after(10ms, bound(small_one));
     break;
   case 1:
-    wheel.schedule_after(10ms, bound([small, large] {
+    wheel.schedule_after(10ms, bound([small_one, large] {
                            static_cast<void>(large);
-                           small();
+                           small_one();
                          }));
     break;
   case 2:
-    wheel.schedule(timer_task::one_shot(10ms, bound(small)));
+    wheel.schedule(timer_task::one_shot(10ms, bound(small_one)));
     break;
   case 3:
-    wheel.postpone(wheel.schedule_after(1h, [] {}), 10ms, bound(small));
+    wheel.postpone(wheel.schedule_after(1h, [] {}), 10ms, bound(small_one));
     break;
   case 4:
     elsewhere = true;
-    wheel.schedule_after(10ms, asio::bind_executor(other, bound(small)));
+    wheel.schedule_after(10ms, asio::bind_executor(other, bound(small_one)));
     break;
   }
   CHECK(bytes != 0);

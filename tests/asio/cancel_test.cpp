@@ -55,9 +55,10 @@ TEST_CASE("Ids that name no timer of this wheel cancel nothing", "[cancel]") {
   CHECK_FALSE(mine.postpone(other_id, 1s));
   CHECK_FALSE(mine.expiry(other_id));
   CHECK_FALSE(other.cancel(my_id));
-  constexpr auto far = std::numeric_limits<std::uint32_t>::max();
-  for (const kestrel::timer_id id : {kestrel::timer_id(far, 1), kestrel::timer_id(far, far),
-                                     kestrel::timer_id(0, far), kestrel::timer_id(1u << 20, 3)}) {
+  constexpr auto far_off = std::numeric_limits<std::uint32_t>::max();
+  for (const kestrel::timer_id id :
+       {kestrel::timer_id(far_off, 1), kestrel::timer_id(far_off, far_off),
+        kestrel::timer_id(0, far_off), kestrel::timer_id(1u << 20, 3)}) {
     CHECK_FALSE(mine.cancel(id));
     CHECK_FALSE(mine.postpone(id, 1s));
     CHECK_FALSE(mine.postpone(id, 1s, [] {}));
@@ -158,10 +159,10 @@ TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled, run() returns", "
 
 TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled while another runs, run() returns",
                  "[cancel]") {
-  const auto far = wheel.schedule_after(1h, [] {});
+  const auto far_off = wheel.schedule_after(1h, [] {});
   bool withdrawn = false;
   SECTION("from a callback") {
-    wheel.schedule_after(10ms, [&] { withdrawn = wheel.cancel(far); });
+    wheel.schedule_after(10ms, [&] { withdrawn = wheel.cancel(far_off); });
     stall(io, 10ms);
   }
   SECTION("from a periodic callback that ends itself") {
@@ -169,22 +170,22 @@ TEST_CASE_METHOD(one_wheel, "When the last timer is cancelled while another runs
     wheel.schedule_every(10ms, 10ms, [&, self_first](kestrel::timer_id id) {
       if (self_first)
         wheel.cancel(id);
-      withdrawn = wheel.cancel(far);
+      withdrawn = wheel.cancel(far_off);
       if (!self_first)
         wheel.cancel(id);
     });
     stall(io, 10ms);
   }
   SECTION("from a callback on a strand") {
-    wheel.schedule_after(
-        10ms, asio::bind_executor(asio::make_strand(io), [&] { withdrawn = wheel.cancel(far); }));
+    wheel.schedule_after(10ms, asio::bind_executor(asio::make_strand(io),
+                                                   [&] { withdrawn = wheel.cancel(far_off); }));
     stall(io, 10ms);
   }
   SECTION("while a callback waits in its strand's queue") {
     asio::io_context other;
     wheel.schedule_after(10ms, asio::bind_executor(asio::make_strand(other), [] {}));
     stall(io, 10ms);
-    withdrawn = wheel.cancel(far);
+    withdrawn = wheel.cancel(far_off);
     other.run();
   }
   CHECK(withdrawn);

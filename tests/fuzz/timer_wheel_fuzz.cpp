@@ -575,14 +575,14 @@ private:
     c.noticed = kind % 8 != 0;
     c.alive = c.noticed;
     c.acts = kind >= 200;
-    using small = callable<8, false>;
+    using small_one = callable<8, false>;
     stage& here = *this;
     switch (kind % 8) {
     case 0:
       return use(plain_callable{this, number}, number, false);
     case 1:
     case 2:
-      return use(small(here, number), number, false);
+      return use(small_one(here, number), number, false);
     case 3:
       return use(callable<300, false>(here, number), number, false);
     case 4:
@@ -590,13 +590,14 @@ private:
     case 5:
       if (strand_ && !is_failing_) {
         has_used_strand_ = true;
-        return use(asio::bind_executor(*strand_, small(here, number)), number, true);
+        return use(asio::bind_executor(*strand_, small_one(here, number)), number, true);
       }
-      return use(small(here, number), number, false);
+      return use(small_one(here, number), number, false);
     default:
       c.signal = signals_.size();
-      return use(asio::bind_cancellation_slot(signals_.emplace_back().slot(), small(here, number)),
-                 number, false);
+      return use(
+          asio::bind_cancellation_slot(signals_.emplace_back().slot(), small_one(here, number)),
+          number, false);
     }
   }
 

@@ -142,11 +142,11 @@ TEST_CASE("A timer that is postponed to an earlier time comes then", "[schedules
     fate f;
     fate g;
     explored_world w;
-    const kestrel::timer_id far = w.schedule(1h, f.note());
+    const kestrel::timer_id far_off = w.schedule(1h, f.note());
     const kestrel::timer_id farther = w.schedule(2h, g.note());
     bool one = false;
     bool other = false;
-    w.together(e, {w.run(), w.beside([&] { one = w.wheel.postpone(far, 35ms); }),
+    w.together(e, {w.run(), w.beside([&] { one = w.wheel.postpone(far_off, 35ms); }),
                    w.beside([&] { other = w.wheel.postpone(farther, 15ms); })});
     e.expect(one && other && f.ran() == 1 && g.ran() == 1, "they did not run once");
     e.expect(f.ran_at() == w.epoch + 40ms && g.ran_at() == w.epoch + 20ms, "at the wrong time");

@@ -154,23 +154,23 @@ TEST_CASE("A wait is cut short while its timer expires, and the other one is not
 
 TEST_CASE("Timers of two threads share a wheel, and neither sleeps too long", "[schedules]") {
   explore("steady_timer: wait / wait and cancel", [](exploration& e) {
-    endings far;
-    endings near;
+    endings far_off;
+    endings nearby;
     endings given_up;
     shared_world w;
     explored_timer one(w.context, 100ms);
     explored_timer other(w.context, 20ms);
     explored_timer third(w.context, 1h);
     w.together(e, {w.run(), w.beside([&] {
-                     one.async_wait(far.note());
-                     other.async_wait(near.note());
+                     one.async_wait(far_off.note());
+                     other.async_wait(nearby.note());
                    }),
                    w.beside([&] {
                      third.async_wait(given_up.note());
                      third.cancel();
                    })});
-    e.expect(far.expired == 1 && far.at.load() == w.epoch + 100ms, "the far one");
-    e.expect(near.expired == 1 && near.at.load() == w.epoch + 20ms, "the near one");
+    e.expect(far_off.expired == 1 && far_off.at.load() == w.epoch + 100ms, "the far one");
+    e.expect(nearby.expired == 1 && nearby.at.load() == w.epoch + 20ms, "the near one");
     e.expect(given_up.aborted == 1 && given_up.expired == 0, "the one that was given up");
     e.expect(explored_clock::now() == w.epoch + 100ms, "somebody waited for nothing");
   });

@@ -38,17 +38,17 @@ TEST_CASE("A timer that is scheduled while others fire is on time", "[schedules]
 
 TEST_CASE("Two threads schedule earlier timers than the one that is waited for", "[schedules]") {
   explore("schedule / schedule / wait", [](exploration& e) {
-    fate far;
-    fate near;
+    fate far_off;
+    fate nearby;
     fate nearer;
     explored_world w;
-    w.schedule(1s, far.note());
-    w.together(e, {w.run(), w.beside([&] { w.schedule(40ms, near.note()); }),
+    w.schedule(1s, far_off.note());
+    w.together(e, {w.run(), w.beside([&] { w.schedule(40ms, nearby.note()); }),
                    w.beside([&] { w.schedule(20ms, nearer.note()); })});
-    e.expect(far.ran_at() == w.epoch + 1s, "the far one came at the wrong time");
-    e.expect(near.ran_at() == w.epoch + 40ms, "the near one came at the wrong time");
+    e.expect(far_off.ran_at() == w.epoch + 1s, "the far one came at the wrong time");
+    e.expect(nearby.ran_at() == w.epoch + 40ms, "the near one came at the wrong time");
     e.expect(nearer.ran_at() == w.epoch + 20ms, "the nearest one came at the wrong time");
-    e.expect(far.ran() + near.ran() + nearer.ran() == 3, "one did not run once");
+    e.expect(far_off.ran() + nearby.ran() + nearer.ran() == 3, "one did not run once");
   });
 }
 
