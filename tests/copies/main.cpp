@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// A program with three copies of Kestrel, two of one version on either Asio, one of another version:
-// each of them works.
+// A program with three copies of Kestrel, two of one version on either Asio, one of another
+// version: each of them works.
 
 #include <cstdio>
 
