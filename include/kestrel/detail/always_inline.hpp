@@ -9,6 +9,9 @@
 #if defined(__GNUC__)
 #define KESTREL_ALWAYS_INLINE [[gnu::always_inline]]
 #define KESTREL_COLD [[gnu::noinline, gnu::cold]]
+#elif defined(_MSC_VER)
+#define KESTREL_ALWAYS_INLINE __forceinline
+#define KESTREL_COLD __declspec(noinline)
 #else
 #define KESTREL_ALWAYS_INLINE
 #define KESTREL_COLD

@@ -9,6 +9,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/handler_memory.hpp>
+#include <kestrel/detail/no_unique_address.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/timer_link.hpp>
 #include <kestrel/error.hpp>
@@ -95,7 +96,7 @@ class kept_apart {
 
     std::shared_ptr<callable_memory> memory; // a callable's destructor may end the wheel
     F target;
-    [[no_unique_address]] link_of<F, timer_link> link;
+    KESTREL_NO_UNIQUE_ADDRESS link_of<F, timer_link> link;
   };
 
   using associated = typename net::associated_allocator<F>::type;
@@ -173,7 +174,7 @@ struct coroutine_maker {
   explicit coroutine_maker(G&& f) : target(std::forward<G>(f)) {}
 
   F target;
-  [[no_unique_address]] link_of<F, coroutine_link> link;
+  KESTREL_NO_UNIQUE_ADDRESS link_of<F, coroutine_link> link;
 };
 
 template <class F>

@@ -9,6 +9,10 @@
 
 #include <cstddef>
 
+#if !defined(__GNUC__) && (defined(_M_X64) || defined(_M_IX86))
+#include <xmmintrin.h>
+#endif
+
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
@@ -16,6 +20,8 @@ inline void prefetch_line([[maybe_unused]] const void* line) noexcept {
 #if defined(__GNUC__)
   __builtin_prefetch(line, 1);
   __asm__ volatile(""); // else GCC drops calls of functions that do nothing but this
+#elif defined(_M_X64) || defined(_M_IX86)
+  _mm_prefetch(static_cast<const char*>(line), _MM_HINT_T0);
 #endif
 }
 
