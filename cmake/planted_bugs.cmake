@@ -1,26 +1,30 @@
 # SPDX-License-Identifier: MIT
 #
-# The test of the tests: plants bugs in a copy of the library, one at a time, and shows that the tests
-# find each of them. What is planted, and who is to find it, is in tests/planted_bugs/bugs.cmake.
+# The test of the tests: plants bugs in copies of the library, one at a time, and shows that the tests
+# or the fuzzers find each of them within two minutes. What is planted, and who is to find it, is in
+# tests/planted_bugs/bugs.cmake.
 #
-#   cmake -P cmake/planted_bugs.cmake                 all of them, in about ten minutes
+#   cmake -P cmake/planted_bugs.cmake                 all of them, as many at a time as there are cores
 #   cmake -DONLY=strand -P cmake/planted_bugs.cmake   those whose description matches
+#   cmake -DCHECK=ON -P cmake/planted_bugs.cmake      only whether each can be planted, in no time
 #
 # First each of these tests passes without a bug, so that one that fails has found it. A test that hangs
-# has found it, too. It is an error if one is not found, or cannot be planted any more.
+# has found it, too. A fuzz target replays its corpus, and then libFuzzer goes on from there if Clang
+# brings it. It is an error if a bug is not found, or cannot be planted any more.
 
 cmake_minimum_required(VERSION 3.23...3.31)
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")
 
-set(time_limit 80) # seconds for a test
+set(time_limit 80)   # seconds for a test, or for the replay of a corpus
+set(fuzzing_time 110) # for libFuzzer
+set(found_within 120) # for all of it, without building
 
 set(build_dir "${KESTREL_SOURCE_DIR}/build/planted_bugs")
-set(copy "${build_dir}/copy")
 
 # plant(<promise> <bug> <header> <subject> <text> <replacement>)
 #
 # In <header>, which lies in include/kestrel, <text> is there once and becomes <replacement>. The test
-# <subject>, a <room>/<subject>, finds it.
+# <subject>, a <room>/<subject>, finds it, or the fuzz target that fuzz/<target> names.
 function(plant promise bug header subject text replacement)
   if(DEFINED ONLY AND NOT bug MATCHES "${ONLY}")
     return()
@@ -29,7 +33,8 @@ function(plant promise bug header subject text replacement)
   string(FIND "${original}" "${text}" first)
   string(FIND "${original}" "${text}" last REVERSE)
   if(first EQUAL -1 OR NOT first EQUAL last)
-    message(FATAL_ERROR " kestrel: \"${bug}\" cannot be planted: in ${header} this is not there once:\n\n\
+    # All of them are told, and then nothing is run.
+    message(SEND_ERROR " kestrel: \"${bug}\" cannot be planted: in ${header} this is not there once:\n\n\
 ${text}\n")
   endif()
   string(REPLACE "${text}" "${replacement}" planted "${original}")
@@ -44,29 +49,6 @@ ${text}\n")
   set(subjects ${subjects} PARENT_SCOPE)
 endfunction()
 
-# Builds the test and runs it, whose result it sets, and how many seconds that took.
-function(run_test subject result seconds)
-  string(REPLACE "/" "_" target "${subject}")
-  string(TIMESTAMP begin "%s")
-  execute_process(
-    COMMAND "${CMAKE_COMMAND}" --build "${build_dir}/build" --target ${target}
-    RESULT_VARIABLE built
-    OUTPUT_VARIABLE log
-    ERROR_VARIABLE log)
-  if(NOT built EQUAL 0)
-    message(FATAL_ERROR " kestrel: ${subject} does not compile:\n${log}")
-  endif()
-  execute_process(
-    COMMAND "${build_dir}/build/${target}"
-    TIMEOUT ${time_limit}
-    RESULT_VARIABLE ended
-    OUTPUT_QUIET ERROR_QUIET)
-  string(TIMESTAMP end "%s")
-  math(EXPR took "${end} - ${begin}")
-  set(${result} "${ended}" PARENT_SCOPE)
-  set(${seconds} ${took} PARENT_SCOPE)
-endfunction()
-
 # Sets the variable to the text with spaces up to a width.
 function(pad variable text width)
   string(LENGTH "${text}" length)
@@ -77,25 +59,77 @@ function(pad variable text width)
   set(${variable} "${text}${spaces}" PARENT_SCOPE)
 endfunction()
 
-function(print_row bug promise subject seconds verdict)
-  pad(bug "${bug}" 66)
+function(print_row bug promise subject build run verdict)
+  pad(bug "${bug}" 80)
   pad(promise "${promise}" 8)
-  pad(subject "${subject}" 26)
-  pad(seconds "${seconds}" 8)
-  message("${bug} ${promise} ${subject} ${seconds} ${verdict}")
+  pad(subject "${subject}" 24)
+  pad(build "${build}" 6)
+  pad(run "${run}" 6)
+  message("${bug} ${promise} ${subject} ${build} ${run} ${verdict}")
 endfunction()
-
-# --- The bugs, and the tests without them ----------------------------------------------------------
 
 set(bug_count 0)
 set(subjects "")
 include("${KESTREL_SOURCE_DIR}/tests/planted_bugs/bugs.cmake")
 
-kestrel_setup(failure arguments "${build_dir}/build" asio Catch2)
-if(failure)
-  # The space at the front keeps CMake from breaking the line.
-  message(FATAL_ERROR " ${failure}")
+if(CHECK)
+  execute_process(COMMAND "${CMAKE_COMMAND}" -E echo "${bug_count} bugs were looked for")
+  return()
 endif()
+
+# --- The workers, which share the subjects ---------------------------------------------------------
+
+if(NOT DEFINED WORKER)
+  kestrel_setup(failure arguments "${build_dir}" asio Catch2)
+  if(failure)
+    # The space at the front keeps CMake from breaking the line.
+    message(FATAL_ERROR " ${failure}")
+  endif()
+  kestrel_find_tool(clang "clang-19;libclang-rt-19-dev" clang++-21 clang++-20 clang++-19 clang++-18)
+  if(clang)
+    list(APPEND arguments "-DCMAKE_CXX_COMPILER=${clang}" -DLIBFUZZER=ON)
+  endif()
+  if(DEFINED ONLY)
+    set(only "-DONLY=${ONLY}")
+  endif()
+
+  list(LENGTH subjects workers)
+  if(workers GREATER KESTREL_JOBS)
+    set(workers ${KESTREL_JOBS})
+  endif()
+  set(commands "")
+  math(EXPR last "${workers} - 1")
+  foreach(worker RANGE ${last})
+    string(REPLACE ";" "\\;" settings "${arguments}")
+    list(APPEND commands COMMAND "${CMAKE_COMMAND}" -DWORKER=${worker} -DWORKERS=${workers} ${only}
+                                 "-DSETTINGS=${settings}" -P "${CMAKE_CURRENT_LIST_FILE}")
+  endforeach()
+  print_row("bug" "promise" "found by" "built" "ran, s" "")
+  # Of a pipeline, all parts run at the same time. They print where it does not lead through.
+  execute_process(${commands} RESULTS_VARIABLE results)
+  foreach(result IN LISTS results)
+    if(NOT result EQUAL 0)
+      message(FATAL_ERROR " kestrel: not every planted bug was found")
+    endif()
+  endforeach()
+  execute_process(COMMAND "${CMAKE_COMMAND}" -E echo "all ${bug_count} planted bugs were found")
+  return()
+endif()
+
+# --- A worker: its subjects without a bug ----------------------------------------------------------
+
+set(here "${build_dir}/${WORKER}")
+set(copy "${here}/copy")
+
+set(mine "")
+set(number 0)
+foreach(subject IN LISTS subjects)
+  math(EXPR whose "${number} % ${WORKERS}")
+  math(EXPR number "${number} + 1")
+  if(whose EQUAL WORKER)
+    list(APPEND mine ${subject})
+  endif()
+endforeach()
 
 file(REMOVE_RECURSE "${copy}")
 file(COPY "${KESTREL_SOURCE_DIR}/CMakeLists.txt" "${KESTREL_SOURCE_DIR}/cmake"
@@ -105,14 +139,66 @@ file(GLOB_RECURSE headers "${copy}/include/*.hpp")
 file(TOUCH ${headers})
 execute_process(
   COMMAND
-    "${CMAKE_COMMAND}" -S "${KESTREL_SOURCE_DIR}/tests/planted_bugs" -B "${build_dir}/build"
-    ${arguments} -DCMAKE_BUILD_TYPE= "-DKESTREL_COPY=${copy}" "-DSUBJECTS=${subjects}"
+    "${CMAKE_COMMAND}" -S "${KESTREL_SOURCE_DIR}/tests/planted_bugs" -B "${here}/build" ${SETTINGS}
+    -DCMAKE_BUILD_TYPE= "-DKESTREL_COPY=${copy}" "-DSUBJECTS=${mine}"
   OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 
-print_row("without a bug" "" "test" "seconds" "")
-foreach(subject IN LISTS subjects)
-  run_test(${subject} result seconds)
-  print_row("" "" ${subject} ${seconds} "passed")
+# Sets how long it is since a time.
+function(seconds_since begin seconds)
+  string(TIMESTAMP now "%s")
+  math(EXPR took "${now} - ${begin}")
+  set(${seconds} ${took} PARENT_SCOPE)
+endfunction()
+
+# Builds a test. Sets how many seconds that took.
+function(build_test subject seconds)
+  string(REPLACE "/" "_" target "${subject}")
+  string(TIMESTAMP begin "%s")
+  execute_process(
+    COMMAND "${CMAKE_COMMAND}" --build "${here}/build" --target ${target} --parallel 1
+    RESULT_VARIABLE built
+    OUTPUT_VARIABLE log
+    ERROR_VARIABLE log)
+  if(NOT built EQUAL 0)
+    message(FATAL_ERROR " kestrel: ${subject} does not compile:\n${log}")
+  endif()
+  seconds_since(${begin} took)
+  set(${seconds} ${took} PARENT_SCOPE)
+endfunction()
+
+# Runs a test, a fuzz target on its corpus, for some seconds at most. Sets how it ended: 0 says that it
+# found nothing.
+function(run_test subject limit ended)
+  string(REPLACE "/" "_" target "${subject}")
+  set(corpus "")
+  if(subject MATCHES "^fuzz/(.*)")
+    set(corpus "${copy}/tests/fuzz/corpus/${CMAKE_MATCH_1}")
+  endif()
+  execute_process(
+    COMMAND "${here}/build/${target}" ${ARGN} ${corpus}
+    WORKING_DIRECTORY "${here}"
+    TIMEOUT ${limit}
+    RESULT_VARIABLE result
+    OUTPUT_QUIET ERROR_QUIET)
+  set(${ended} "${result}" PARENT_SCOPE)
+endfunction()
+
+# As above; libFuzzer is told to make up nothing.
+function(run_or_replay subject ended)
+  set(options "")
+  if(subject MATCHES "^fuzz/" AND SETTINGS MATCHES "LIBFUZZER")
+    set(options -runs=0 -timeout=20)
+  endif()
+  run_test(${subject} ${time_limit} result ${options})
+  set(${ended} "${result}" PARENT_SCOPE)
+endfunction()
+
+foreach(subject IN LISTS mine)
+  build_test(${subject} building)
+  string(TIMESTAMP begin "%s")
+  run_or_replay(${subject} result)
+  seconds_since(${begin} running)
+  print_row("none" "" ${subject} ${building} ${running} "passed")
   if(NOT result EQUAL 0)
     message(FATAL_ERROR " kestrel: ${subject} fails as it is (${result}), and so cannot find a bug.")
   endif()
@@ -120,26 +206,38 @@ endforeach()
 
 # --- With them, one at a time ----------------------------------------------------------------------
 
-message("")
-print_row("bug" "promise" "test" "seconds" "")
 set(missed "")
 foreach(n RANGE 1 ${bug_count})
+  set(subject "${subject_${n}}")
+  if(NOT subject IN_LIST mine)
+    continue()
+  endif()
   file(WRITE "${copy}/include/kestrel/${header_${n}}" "${planted_${n}}")
-  run_test(${subject_${n}} result seconds)
+  build_test(${subject} building)
+  string(TIMESTAMP begin "%s")
+  set(verdict "found")
+  run_or_replay(${subject} result)
+  if(result EQUAL 0 AND subject MATCHES "^fuzz/" AND SETTINGS MATCHES "LIBFUZZER")
+    set(verdict "found by new inputs")
+    file(REMOVE_RECURSE "${here}/new_inputs")
+    file(MAKE_DIRECTORY "${here}/new_inputs")
+    run_test(${subject} ${found_within} result -max_total_time=${fuzzing_time} -timeout=20
+             -max_len=600 -len_control=10 "${here}/new_inputs")
+  endif()
+  seconds_since(${begin} running)
   file(WRITE "${copy}/include/kestrel/${header_${n}}" "${original_${n}}")
 
-  set(verdict "found")
-  if(result EQUAL 0)
-    set(verdict "MISSED")
-    list(APPEND missed "${bug_${n}}")
-  elseif(result MATCHES "timeout")
+  if(result MATCHES "timeout")
     set(verdict "found: it hangs")
   endif()
-  print_row("${bug_${n}}" "${promise_${n}}" "${subject_${n}}" ${seconds} "${verdict}")
+  if(result EQUAL 0 OR running GREATER found_within)
+    set(verdict "MISSED")
+    list(APPEND missed "${bug_${n}}")
+  endif()
+  print_row("${bug_${n}}" "${promise_${n}}" ${subject} ${building} ${running} "${verdict}")
 endforeach()
 
 if(missed)
   list(JOIN missed ", " missed)
   message(FATAL_ERROR " kestrel: not found: ${missed}")
 endif()
-execute_process(COMMAND "${CMAKE_COMMAND}" -E echo "all ${bug_count} planted bugs were found")

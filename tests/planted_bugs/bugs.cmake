@@ -35,6 +35,18 @@ plant(1 "of a deadline far away, 32 bits are kept" wheel.hpp core/wheel_long
 [[    r.deadline = static_cast<std::uint32_t>((std::min)(deadline, levels_.latest()));
     r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet]])
 
+plant(1 "a timer that was postponed fires when its old entry comes up" detail/wheel_levels.hpp
+  fuzz/wheel
+[[    if (comes_down || r.deadline > boundary_) {]]
+[[    if (comes_down) {]])
+
+plant(1 "a clock that steps back is not looked at on the way to an executor"
+  detail/timer_dispatcher.hpp fuzz/timer_wheel
+[[    if (*wheel_.expiry(id) > clock_.now())
+      file_claimed(id, lock); // the clock stepped back
+    else]]
+[[]])
+
 # --- 2: at most one tick late ----------------------------------------------------------------------
 
 plant(2 "what is a whole turn of level 1 away waits for another one" detail/wheel_levels.hpp
@@ -62,6 +74,10 @@ plant(2 "an earlier deadline does not wake the wheel earlier" detail/timer_dispa
 plant(2 "a sum of times wraps around" wheel.hpp core/wheel_long
 [[    return detail::saturating_add(now(), std::max<tick_type>(delay, 1));]]
 [[    return now() + std::max<tick_type>(delay, 1);]])
+
+plant(2 "a slot of level 1 forgets the earlier of two turns" detail/wheel_levels.hpp fuzz/wheel
+[[    l1_first_[number] = std::min(l1_first_[number], l1_tick);]]
+[[    l1_first_[number] = l1_tick;]])
 
 # --- 3: no drift -----------------------------------------------------------------------------------
 
@@ -103,6 +119,16 @@ plant(4 "what was postponed when it was due runs all the same" detail/timer_engi
       file_again(id); // who holds it will find that it is gone]]
 [[]])
 
+plant(4 "several that are cancelled are counted whether they were pending or not"
+  detail/timer_engine.hpp fuzz/timer_wheel
+[[      cancelled += cancel(ids[i], left[i]) ? 1u : 0u;]]
+[[      cancelled += cancel(ids[i], left[i]) ? 1u : 1u;]])
+
+plant(4 "cancel_one passes over waits that are on their way" detail/context_timers.hpp
+  fuzz/steady_timer
+[[    if (timer_wait* const sent = take(queue.sent).release()) {]]
+[[    if (timer_wait* const sent = nullptr) {]])
+
 # --- 5: ids never alias ----------------------------------------------------------------------------
 
 plant(5 "the generation of an id is not looked at" slot_arena.hpp core/wheel_ids
@@ -117,11 +143,23 @@ plant(5 "a slot that is not used is never given back" timer_slot.hpp asio/slots
 [[      host_->deallocate({&id_, 1});]]
 [[      host_.reset();]])
 
+plant(5 "what was set aside and not used has its id again" slot_arena.hpp fuzz/slot_arena
+[[    record(index).generation += 2;
+    reclaim(index);]]
+[[    reclaim(index);]])
+
 # --- 6: order within a tick ------------------------------------------------------------------------
 
 plant(6 "what is filed while a slot comes down overtakes it" detail/wheel_levels.hpp core/wheel_claim
 [[    const tick_type reach = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;]]
 [[    const tick_type reach = look_ahead_;]])
+
+plant(6 "a periodic timer is filed again before level 1 has come down" detail/wheel_levels.hpp
+  fuzz/timer_wheel
+[[    --claimed_;
+    file(index, r);]]
+[[    --claimed_;
+    file(index, r, saturating_add(l0_last_, l1_units_));]])
 
 # --- 7: no wake-ups without work -------------------------------------------------------------------
 
@@ -206,6 +244,21 @@ plant(11 "a service keeps what could not be registered" detail/service_state.hpp
       state_->remove(*s);]]
 [[]])
 
+plant(11 "a periodic timer whose callback throws is not filed again" detail/timer_dispatcher.hpp
+  fuzz/timer_wheel
+[[    } catch (...) {
+      put_back(id, action, lock);
+      throw;]]
+[[    } catch (...) {
+      throw;]])
+
+plant(11 "a timer that no memory is left to postpone has its new deadline all the same" wheel.hpp
+  fuzz/wheel
+[[    levels_.reserve_entries(1);
+    r.deadline = deadline;]]
+[[    r.deadline = deadline;
+    levels_.reserve_entries(1);]])
+
 # --- 12: fair to I/O -------------------------------------------------------------------------------
 
 plant(12 "all that is due runs at one go" detail/timer_dispatcher.hpp asio/fairness
@@ -239,6 +292,12 @@ plant(13 "a consumer who is behind loses notifications" detail/service_state.hpp
         return;
       ++waiting_;
       if (s.count_++ == 0)]])
+
+plant(13 "a callable that takes another's place is not destroyed" wheel.hpp fuzz/timer_wheel
+[[    f(arena_.payload(index));
+    r.link = detail::place::of(r) | destruction_flag(index);]]
+[[    f(arena_.payload(index));
+    static_cast<void>(r);]])
 
 # --- 14: thread safety -----------------------------------------------------------------------------
 
