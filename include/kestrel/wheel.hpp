@@ -45,6 +45,9 @@ bool needs_destruction(const T& payload) noexcept {
     return true;
 }
 
+/// Tests define it.
+struct aging;
+
 } // namespace detail
 
 /// A two-level timing wheel.
@@ -71,6 +74,8 @@ bool needs_destruction(const T& payload) noexcept {
 ///     buffs.advance(1, [](kestrel::timer_id, buff& b) { b.wear_off(); });
 template <class T, class Geometry = static_geometry<>, class Allocator = std::allocator<T>>
 class wheel {
+  friend struct detail::aging;
+
   using arena = slot_arena<detail::timer_record, T, Allocator>;
   using record = detail::timer_record;
 

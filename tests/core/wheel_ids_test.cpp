@@ -3,6 +3,7 @@
 // Ids never alias: one that is stale, foreign, forged or default-made names no timer, and using it
 // does no harm.
 
+#include "aging.hpp"
 #include "wheel_support.hpp"
 
 #include <catch.hpp>
@@ -112,4 +113,27 @@ TEST_CASE("Forged ids name nothing", "[wheel][ids]") {
   CHECK(names_nothing(wheel, kestrel::timer_id::from_value(~std::uint64_t{0})));
   CHECK(wheel.check_invariants());
   CHECK(fired_in(wheel, 5) == firings{{1, 5}});
+}
+
+TEST_CASE("A slot whose ids are used up is used no more, and none of them comes again",
+          "[wheel][ids]") {
+  kestrel::wheel<int> wheel;
+  std::vector<kestrel::timer_id> old{wheel.insert(5, 0)};
+  const std::uint32_t index = old.front().index();
+  wheel.cancel(old.front());
+  kestrel::detail::aging::leave(wheel, 3);
+  for (int i = 1; i != 4; ++i) {
+    old.push_back(wheel.insert(1, i));
+    CHECK(old.back().index() == index);
+    if (i == 1)
+      wheel.cancel(old.back());
+    else
+      CHECK(payloads_until(wheel, wheel.now() + 1) == std::vector{i});
+  }
+  const kestrel::timer_id young = wheel.insert(5, 4);
+  CHECK(young.index() != index);
+  for (const kestrel::timer_id id : old)
+    CHECK(names_nothing(wheel, id));
+  CHECK(wheel.check_invariants());
+  CHECK(payloads_until(wheel, wheel.now() + 5) == std::vector{4});
 }

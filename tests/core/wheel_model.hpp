@@ -7,6 +7,7 @@
 #ifndef KESTREL_TESTS_WHEEL_MODEL_HPP
 #define KESTREL_TESTS_WHEEL_MODEL_HPP
 
+#include "aging.hpp"
 #include "byte_reader.hpp"
 #include "wheel_support.hpp"
 
@@ -213,6 +214,10 @@ private:
       check(!wheel_->postpone(kestrel::timer_id::from_value(in_.number(8) & ~(1ull << 32)), 1),
             "an id of an even generation names nothing");
       return;
+    case 7:
+      if (aside_.empty() && depth_ == 0)
+        kestrel::detail::aging::leave(*wheel_, 1 + static_cast<std::uint32_t>(in_.number(1) % 4));
+      return;
     case 8:
       return refuse();
     case 9:
@@ -248,7 +253,7 @@ private:
     const std::optional<time> next = wheel_->next_expiry();
     const std::size_t payloads = alive();
     try {
-      book_.until_failure = 0;
+      book_.until_failure = in_.number(1) % 4;
       operation();
       book_.until_failure = ledger::no_failure;
       return true;
