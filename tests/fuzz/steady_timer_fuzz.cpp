@@ -2,9 +2,11 @@
 //
 // steady_timers of one context on a clock that the fuzzer moves: each wait ends once, as it was
 // bound to, never early and at most one tick late, and what cancels it tells how many it cancels.
+// Memory that runs out keeps a wait from beginning, but from nothing else.
 
 #include "asio/timer_kinds.hpp"
 #include "byte_reader.hpp"
+#include "failing_new.hpp"
 #include "fuzz_target.hpp"
 
 #include <asio/bind_cancellation_slot.hpp>
@@ -21,6 +23,7 @@
 #include <deque>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -41,7 +44,9 @@ class timers_run {
 
   struct wait {
     time_point expiry;
+    std::size_t began = 0; // how many polls there were before that lacked memory
     bool cancelled = false;
+    bool may_be_sent = false; // when it was cancelled
     bool over = false;
     bool destroyed = false;
     std::unique_ptr<asio::cancellation_signal> signal = nullptr;
@@ -82,9 +87,12 @@ public:
   }
 
   void run() {
-    const bool context_first = in_.number(1) % 2 == 1;
+    const std::uint64_t kind = in_.number(1);
+    const bool context_first = kind % 2 == 1;
+    memory_may_fail_ = kind >= 128;
     for (; !in_.done(); ++step_)
       operation(in_.number(1), false);
+    memory_is_short_ = false;
     settle();
     if (context_first) {
       strand_.reset();
@@ -111,41 +119,29 @@ private:
 
   void operation(std::uint64_t which, bool inside) {
     user& u = any();
-    switch (which % 16) {
-    case 0:
-    case 1:
-    case 2:
+    which %= 16;
+    if (which < 3)
       return begin_wait(u);
-    case 3:
-    case 4:
-      return expires(u, false);
-    case 5:
-      return expires(u, true);
-    case 6:
-      if (u.timer)
-        check(u.timer->cancel() == cancels(u), "cancel tells how many");
-      return;
-    case 7:
-      return cancel_one(u);
-    case 8:
-      return emit();
-    case 9:
-      return move(u, any());
-    case 10:
-      return destroy(u);
-    case 11:
+    if (which < 11) {
+      const memory_for this_operation(short_or_not());
+      return operation(which, u);
+    }
+    if (which == 11) {
       manual_clock::advance(distance());
       latest_ = std::max(latest_, now());
       return;
-    default:
-      break;
+    }
+    if (which == 12 && memory_may_fail_) {
+      memory_is_short_ = in_.number(1) % 4 != 0;
+      return;
     }
     if (inside)
       return;
-    switch (which % 16) {
+    switch (which) {
     case 12:
-      return poll_some();
     case 13:
+      return poll_some();
+    case 14:
       manual_clock::advance(-std::min<nanoseconds>(distance(), now() - manual_clock::start));
       return;
     default:
@@ -154,6 +150,34 @@ private:
       settle();
     }
   }
+
+  /// Those that need no memory.
+  void operation(std::uint64_t which, user& u) {
+    switch (which) {
+    case 3:
+    case 4:
+      return expires(u, false);
+    case 5:
+      return expires(u, true);
+    case 6:
+      if (u.timer) {
+        const bounds expected = cancels(u);
+        check(expected.contain(u.timer->cancel()), "cancel tells how many");
+      }
+      return;
+    case 7:
+      return cancel_one(u);
+    case 8:
+      return emit();
+    case 9:
+      return move(u, any());
+    default:
+      return destroy(u);
+    }
+  }
+
+  /// How many allocations succeed.
+  std::size_t short_or_not() { return memory_is_short_ ? in_.number(1) % 4 : no_failure; }
 
   nanoseconds distance() {
     const std::uint64_t kind = in_.number(1);
@@ -191,17 +215,34 @@ private:
     const std::size_t number = waits_.size();
     wait& w = waits_.emplace_back();
     w.expiry = u.expiry;
-    u.waits.push_back(number);
-    switch (in_.number(1) % 4) {
-    case 0:
-      u.timer->async_wait(asio::bind_executor(*strand_, handler(*this, number)));
-      return;
-    case 1:
+    w.began = polls_in_need_ - (polls_in_need_ != 0 && is_polling_ ? 1 : 0);
+    const std::uint64_t kind = in_.number(1) % 4;
+    if (kind == 1)
       w.signal = std::make_unique<asio::cancellation_signal>();
-      u.timer->async_wait(asio::bind_cancellation_slot(w.signal->slot(), handler(*this, number)));
+    const std::size_t budget = short_or_not();
+    try {
+      const memory_for the_wait(budget);
+      begin_wait(*u.timer, kind, number);
+    } catch (const std::bad_alloc&) {
+      check(memory_is_short_, "there was memory");
+      check(w.destroyed, "a wait that cannot begin destroys its handler");
+      w.over = true;
       return;
+    }
+    u.waits.push_back(number);
+  }
+
+  void begin_wait(kestrel_timer& timer, std::uint64_t kind, std::size_t number) {
+    switch (kind) {
+    case 0: // a strand without memory for its own handler loses all others
+      if (!memory_may_fail_)
+        return timer.async_wait(asio::bind_executor(*strand_, handler(*this, number)));
+      return timer.async_wait(asio::bind_executor(io_->get_executor(), handler(*this, number)));
+    case 1:
+      return timer.async_wait(
+          asio::bind_cancellation_slot(waits_[number].signal->slot(), handler(*this, number)));
     default:
-      u.timer->async_wait(handler(*this, number));
+      return timer.async_wait(handler(*this, number));
     }
   }
 
@@ -209,33 +250,57 @@ private:
     need(u);
     const nanoseconds d = in_.number(1) % 16 == 1 ? nanoseconds::max()
                                                   : (in_.number(1) % 8 == 1 ? -1 : 1) * distance();
-    const std::size_t expected = cancels(u);
+    const bounds expected = cancels(u);
     if (absolute) {
       u.expiry = d == nanoseconds::max() ? time_point::max() : now() + d;
-      check(u.timer->expires_at(u.expiry) == expected, "expires_at tells how many");
+      check(expected.contain(u.timer->expires_at(u.expiry)), "expires_at tells how many");
     } else {
       u.expiry = d > time_point::max() - now() ? time_point::max() : now() + d;
-      check(u.timer->expires_after(d) == expected, "expires_after tells how many");
+      check(expected.contain(u.timer->expires_after(d)), "expires_after tells how many");
     }
     check(u.timer->expiry() == u.expiry, "the expiry is what was set");
   }
 
+  /// A wait that finds no memory on its way cannot be cancelled there.
+  [[nodiscard]] bool may_be_sent(const wait& w) const {
+    return w.expiry <= latest_ && w.began < polls_in_need_;
+  }
+
+  void is_cancelled(wait& w) const {
+    w.may_be_sent = w.cancelled ? w.may_be_sent : may_be_sent(w);
+    w.cancelled = true;
+  }
+
+  struct bounds {
+    [[nodiscard]] bool contain(std::size_t n) const { return least <= n && n <= most; }
+
+    std::size_t least = 0;
+    std::size_t most = 0;
+  };
+
   /// All waits of a timer are cancelled. Tells how many were not yet.
-  std::size_t cancels(user& u) {
-    std::size_t n = 0;
-    for (const std::size_t number : u.waits)
-      n += std::exchange(waits_[number].cancelled, true) ? 0u : 1u;
+  bounds cancels(user& u) {
+    bounds n;
+    for (const std::size_t number : u.waits) {
+      wait& w = waits_[number];
+      if (w.cancelled)
+        continue;
+      is_cancelled(w);
+      n.least += w.may_be_sent ? 0u : 1u;
+      ++n.most;
+    }
     return n;
   }
 
   void cancel_one(user& u) {
-    if (!u.timer)
+    if (!u.timer || std::any_of(u.waits.begin(), u.waits.end(),
+                                [&](std::size_t n) { return may_be_sent(waits_[n]); }))
       return;
     const auto first = std::find_if(u.waits.begin(), u.waits.end(),
                                     [&](std::size_t n) { return !waits_[n].cancelled; });
     const bool expected = first != u.waits.end();
     if (expected)
-      waits_[*first].cancelled = true;
+      is_cancelled(waits_[*first]);
     check(u.timer->cancel_one() == (expected ? 1u : 0u), "cancel_one tells how many");
   }
 
@@ -246,7 +311,8 @@ private:
     if (w.signal == nullptr)
       return;
     const std::uint64_t type = in_.number(1) % 4;
-    w.cancelled = w.cancelled || (type != 3 && !w.over);
+    if (type != 3 && !w.over)
+      is_cancelled(w);
     w.signal->emit(std::array{asio::cancellation_type::terminal, asio::cancellation_type::partial,
                               asio::cancellation_type::total, asio::cancellation_type::none}[type]);
   }
@@ -275,14 +341,16 @@ private:
   }
 
   void ends(std::size_t number, asio::error_code ec) {
+    const memory_for this_handler(no_failure);
     wait& w = waits_[number];
     check(!std::exchange(w.over, true), "a wait ends once");
     for (user& u : users_)
       std::erase(u.waits, number);
-    if (w.cancelled)
-      check(ec == asio::error::operation_aborted, "what was cancelled is aborted");
+    if (ec)
+      check(ec == asio::error::operation_aborted && w.cancelled, "what is aborted was cancelled");
     else
-      check(!ec && w.expiry <= latest_, "never early, and not aborted");
+      check(!w.cancelled || w.may_be_sent, "what was cancelled is aborted");
+    check(ec || w.expiry <= latest_, "never early");
     const std::uint64_t what = in_.number(1);
     if (what < 100)
       return;
@@ -291,13 +359,22 @@ private:
       throw thrown_by_handler{};
   }
 
+  /// When there is no memory for what comes next, the next one who runs the context goes on.
   void poll_some() {
+    const std::uint64_t n = in_.number(1) % 4;
+    const std::size_t budget = short_or_not();
+    polls_in_need_ += budget != no_failure ? 1u : 0u;
+    is_polling_ = true;
     try {
+      const memory_for the_handlers(budget);
       io_->restart();
-      for (std::uint64_t n = in_.number(1) % 4; n != 0; --n)
+      for (std::uint64_t i = 0; i != n; ++i)
         io_->poll_one();
     } catch (const thrown_by_handler&) {
+    } catch (const std::bad_alloc&) {
+      check(budget != no_failure, "there was memory");
     }
+    is_polling_ = false;
   }
 
   void settle() {
@@ -328,6 +405,10 @@ private:
   std::array<user, most> users_;
   time_point latest_;
   std::size_t step_ = 0;
+  bool memory_may_fail_ = false;
+  bool memory_is_short_ = false;
+  std::size_t polls_in_need_ = 0; // that lacked memory
+  bool is_polling_ = false;
 };
 
 } // namespace
