@@ -4,14 +4,23 @@
 // between.
 
 #include "manual_clock.hpp"
+#include "sanitizers.hpp"
 
 #include <asio/bind_executor.hpp>
+#include <asio/buffer.hpp>
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
+
+#if defined(ASIO_HAS_LOCAL_SOCKETS)
+#include <asio/local/connect_pair.hpp>
+#include <asio/local/stream_protocol.hpp>
+#endif
 
 #include <catch.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cstddef>
 
 using namespace kestrel_tests;
 
@@ -118,3 +127,77 @@ TEST_CASE_METHOD(one_wheel, "Handlers that were queued first run before the seco
   CHECK(seen > 0);
   CHECK(seen <= 512);
 }
+
+#if defined(ASIO_HAS_LOCAL_SOCKETS)
+
+namespace {
+
+/// Two sockets that send one byte to and fro on one context, and how far a counter got between two
+/// of its arrivals.
+struct echoes {
+  using socket = asio::local::stream_protocol::socket;
+
+  echoes(asio::io_context& io, const int& c, int g)
+      : ends{socket(io), socket(io)}, counter{c}, goal{g} {
+    asio::local::connect_pair(ends[0], ends[1]);
+    send(0);
+    receive(0);
+    receive(1);
+  }
+
+  void send(std::size_t end) {
+    ends[end].async_send(asio::buffer(&sent, 1), [](asio::error_code, std::size_t) {});
+  }
+
+  void receive(std::size_t end) {
+    ends[end].async_receive(asio::buffer(&received[end], 1),
+                            [this, end](asio::error_code ec, std::size_t) {
+                              if (ec)
+                                return;
+                              most = std::max(most, counter - last);
+                              last = counter;
+                              ++arrivals;
+                              if (counter == goal) {
+                                for (socket& s : ends)
+                                  s.cancel();
+                                return;
+                              }
+                              send(end);
+                              receive(end);
+                            });
+  }
+
+  std::array<socket, 2> ends;
+  const int& counter;
+  int goal;
+  char sent = 'x';
+  std::array<char, 2> received{};
+  int last = 0;
+  int most = 0;
+  int arrivals = 0;
+};
+
+} // namespace
+
+// A byte that was sent arrives after the next look at the sockets, which Asio takes once it has run
+// all handlers that were queued; so each of the two ways may have a batch before and one after it.
+TEST_CASE("While a million timers are due at once, sockets are served every few batches",
+          "[fairness]") {
+  const at_start clock;
+  constexpr int count = thread_sanitizer || address_sanitizer ? 100'000 : 1'000'000;
+  asio::io_context io;
+  manual_wheel wheel{io};
+  wheel.reserve(static_cast<std::size_t>(count));
+  int ran = 0;
+  const auto due_on = GENERATE(as<manual_clock::duration>{}, 10ms, 7s); // either level
+  for (int i = 0; i != count; ++i)
+    wheel.schedule_after(due_on, [&ran] { ++ran; });
+  echoes e(io, ran, count);
+  manual_clock::advance(due_on);
+  settle(io);
+  CHECK(ran == count);
+  CHECK(e.arrivals >= count / 512);
+  CHECK(e.most <= 512);
+}
+
+#endif

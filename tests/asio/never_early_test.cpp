@@ -110,6 +110,48 @@ TEST_CASE_METHOD(one_wheel, "Delays of many turns are kept", "[never_early]") {
   }
 }
 
+TEMPLATE_TEST_CASE("Weeks and years are kept to the tick, in one step or in many", "[never_early]",
+                   manual_traits, static_traits, tiny_traits) {
+  const at_start clock;
+  asio::io_context io;
+  wheel_with<TestType> wheel{io};
+  const auto phase = GENERATE(as<manual_clock::duration>{}, 0ms, 3ms, 63'995ms);
+  // Beyond 32 and 38 bits of milliseconds, and ten years.
+  const auto delay = GENERATE(as<manual_clock::duration>{}, std::chrono::milliseconds(1LL << 32),
+                              std::chrono::milliseconds(1LL << 38) + 7s, 10 * 365 * 24h);
+  const bool in_steps = GENERATE(false, true);
+  const bool rescheduled = GENERATE(false, true);
+  stall(io, phase);
+  const auto from = manual_clock::now();
+  journal ran;
+  const auto schedule = [&](manual_clock::duration d, int label) {
+    const auto id = wheel.schedule_after(rescheduled ? 1h : d, ran.note(label));
+    if (rescheduled)
+      wheel.postpone(id, d);
+  };
+  schedule(delay - tick, 1);
+  schedule(delay, 2);
+  schedule(delay + tick, 3);
+  const auto due = tick_after(from + delay, manual_clock::start);
+  const auto until_before = due - tick - 1ns - from;
+  if (in_steps) {
+    for (int i = 0; i != 10; ++i)
+      stall(io, until_before / 10);
+    stall(io, until_before - until_before / 10 * 10);
+  } else {
+    stall(io, until_before);
+  }
+  CHECK(ran.empty());
+  const auto at = due - manual_clock::start;
+  stall(io, 1ns);
+  CHECK(ran == journal{{1, at - tick}});
+  stall(io, tick - 1ns);
+  CHECK(ran.size() == 1);
+  stall(io, 1ns);
+  stall(io, tick);
+  CHECK(ran == journal{{1, at - tick}, {2, at}, {3, at + tick}});
+}
+
 TEST_CASE_METHOD(one_wheel, "A wheel that slept for long is exact afterwards", "[never_early]") {
   if (GENERATE(true, false))
     wheel.schedule_after(1000h, [] {});
