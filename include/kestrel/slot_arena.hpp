@@ -44,11 +44,11 @@ inline std::uint32_t next_first_generation() noexcept {
   return step.fetch_add(0x9E3779B9u, std::memory_order_relaxed);
 }
 
-/// The most slots that an arena can have.
+/// The most slots that an arena can have, and as many as it has room for if not told otherwise.
 inline constexpr std::size_t max_timers = std::size_t{1} << 30;
 
-inline void require_at_most_max_timers(std::size_t timers) {
-  if (timers > max_timers)
+inline void require_at_most(std::size_t most, std::size_t timers) {
+  if (timers > most)
     throw_error(errc::too_many_timers, "timers = " + std::to_string(timers));
 }
 
@@ -62,7 +62,8 @@ inline void require_at_most_max_timers(std::size_t timers) {
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: every operation is O(1); growing moves nothing.
 /// Exceptions: `allocate` and `reserve` give the strong guarantee; nothing else throws.
-template <arena_record Record, class Payload, class Allocator = std::allocator<Payload>>
+template <arena_record Record, class Payload, class Allocator = std::allocator<Payload>,
+          std::size_t MaxSize = detail::max_timers>
 class slot_arena {
   static constexpr std::uint32_t page_bits = 9;
   static constexpr std::uint32_t page_size = 1u << page_bits;
@@ -89,7 +90,8 @@ public:
   };
 
   /// The most slots an arena can have.
-  static constexpr std::size_t max_size = detail::max_timers;
+  static constexpr std::size_t max_size = MaxSize;
+  static_assert(max_size % page_size == 0 && max_size <= detail::max_timers);
 
   /// An arena without memory, whose slots begin with that generation, rounded down to an even one.
   explicit slot_arena(std::uint32_t first_generation = detail::next_first_generation(),
@@ -123,7 +125,7 @@ public:
 
   /// Makes room for `n` live slots in all. Throws `bad_alloc`, or `errc::too_many_timers`.
   void reserve(std::size_t n) {
-    detail::require_at_most_max_timers(n);
+    detail::require_at_most(max_size, n);
     if (capacity() < n)
       add_pages((n - capacity() + page_size - 1) / page_size);
   }
@@ -265,7 +267,7 @@ private:
   }
 
   KESTREL_COLD void grow() {
-    detail::require_at_most_max_timers(used_ + std::size_t{1});
+    detail::require_at_most(max_size, used_ + std::size_t{1});
     add_pages(std::clamp<std::size_t>(
         payloads_.size() / 8, 1, (std::min)(max_growth, max_size / page_size - payloads_.size())));
   }

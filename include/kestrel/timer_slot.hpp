@@ -80,7 +80,7 @@ struct slot_access {
 
   /// `n` of them, or none.
   static std::vector<timer_slot> make(const std::shared_ptr<timer_host>& host, std::size_t n) {
-    require_at_most_max_timers(n);
+    require_at_most(max_timers, n);
     std::vector<timer_slot> slots(n);
     slots_aside aside(*host, n);
     for (std::size_t i = 0; i != n; ++i) {

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <new>
 #include <set>
@@ -233,24 +234,71 @@ TEST_CASE("More slots than an arena can have is an error, and changes nothing", 
   CHECK(a.capacity() == 0);
 }
 
+TEST_CASE(
+    "When the last slot is taken the next is an error, changes nothing, and may be tried again",
+    "[arena]") {
+  constexpr std::uint32_t most = 3 * 512;
+  using small_arena = kestrel::slot_arena<test_record, int, std::allocator<int>, most>;
+  small_arena a;
+  for (std::uint32_t i = 0; i != most; ++i)
+    CHECK(a.allocate(static_cast<int>(i)) == i);
+  const std::size_t bytes = a.bytes();
+  const auto refused = [&] {
+    for (const auto& f : {std::function<void()>([&] { a.allocate(0); }),
+                          std::function<void()>([&] { static_cast<void>(a.take()); })}) {
+      try {
+        f();
+        FAIL("there was one more");
+      } catch (const std::system_error& e) {
+        CHECK(e.code() == kestrel::errc::too_many_timers);
+        CHECK(std::string(e.what()).find("timers = 1537") == 0);
+      }
+    }
+    CHECK(a.used() == most);
+    CHECK(a.capacity() == most);
+    CHECK(a.bytes() == bytes);
+    CHECK(a.check_invariants());
+  };
+  refused();
+  CHECK(a.size() == most);
+  const timer_id old = a.id_of(700);
+  release(a, 700);
+  CHECK(a.allocate(1) == 700);
+  CHECK(a.find(old) == nullptr);
+  refused();
+  // One that is retired makes no room.
+  a.record(9).generation = a.first_generation() - 1;
+  release(a, 9);
+  refused();
+  CHECK(a.size() == most - 1);
+}
+
 TEST_CASE("A failed allocation changes nothing", "[arena]") {
+  const bool in_two_steps = GENERATE(false, true);
   kestrel_tests::ledger book;
   {
     kestrel::slot_arena<test_record, int, kestrel_tests::ledger_allocator<int>> a(
         2, kestrel_tests::ledger_allocator<int>(book));
+    const auto allocate = [&] {
+      if (!in_two_steps)
+        return a.allocate(1);
+      const timer_id id = a.take();
+      a.occupy(id.index(), 1);
+      return id.index();
+    };
     std::size_t failures = 0;
     for (std::size_t i = 0; i != 3'000; ++i) {
       const std::size_t capacity = a.capacity();
       book.until_failure = i % 2;
       try {
-        a.allocate(1);
+        allocate();
       } catch (const std::bad_alloc&) {
         ++failures;
         REQUIRE(a.size() == i);
         REQUIRE(a.used() == i);
         REQUIRE(a.capacity() == capacity);
         book.until_failure = kestrel_tests::ledger::no_failure;
-        a.allocate(1);
+        CHECK(allocate() == i);
       }
     }
     CHECK(failures >= 3);
@@ -269,6 +317,18 @@ struct picky {
 };
 
 } // namespace
+
+TEST_CASE("A payload whose constructor throws leaves its slot set aside", "[arena]") {
+  arena<picky> a;
+  const timer_id id = a.take();
+  CHECK_THROWS_AS(a.occupy(id.index(), false), std::runtime_error);
+  CHECK(a.size() == 0);
+  CHECK(a.find(id) == nullptr);
+  CHECK(a.take() != id); // it is not free
+  a.occupy(id.index(), true);
+  CHECK(a.find(id) == &a.record(id.index()));
+  CHECK(a.size() == 1);
+}
 
 TEST_CASE("A payload whose constructor throws leaves the arena unchanged", "[arena]") {
   arena<picky> a;

@@ -13,6 +13,7 @@
 #include <new>
 #include <stdexcept>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 using namespace kestrel_tests;
@@ -197,7 +198,60 @@ bool grows_although_allocation_fails(std::size_t n) {
   return failed;
 }
 
+/// The same in two steps: slots first, room for their entries, then the timers.
+bool grows_in_two_steps_although_allocation_fails(std::size_t n) {
+  ledger book;
+  bool failed = false;
+  const auto payload = std::make_shared<int>(7);
+  {
+    failing_wheel wheel(kestrel::dynamic_geometry::in_ticks(8, 4, 4), 0, allocator(book));
+    book.until_failure = n;
+    std::vector<kestrel::timer_id> ids(1);
+    int updates = 0;
+    for (tick i = 0; i != 1'300; ++i) {
+      const auto each = [&](auto&& operation) {
+        failed |= survives(wheel, book, payload, ids.back(), operation);
+      };
+      kestrel::timer_id slot;
+      each([&] { slot = wheel.allocate(); });
+      if (i % 7 == 0) {
+        wheel.deallocate(slot);
+        each([&] { slot = wheel.allocate(); });
+      }
+      each([&] { wheel.reserve_more(1); });
+      const std::size_t left = std::exchange(book.until_failure, 0);
+      wheel.insert_at(slot, wheel.now() + 1 + i % 90, payload); // for which there is room
+      book.until_failure = left;
+      ids.push_back(slot);
+      each([&] { ids.push_back(wheel.insert_at(200 + i % 90, payload)); });
+      bool postponed = false;
+      each([&] {
+        postponed = wheel.postpone_at(ids.back(), 1 + i % 50, [&](payload_type&) { ++updates; });
+      });
+      REQUIRE(postponed);
+      REQUIRE(wheel.get(slot) != nullptr);
+    }
+    book.until_failure = ledger::no_failure;
+    REQUIRE(wheel.check_invariants());
+    REQUIRE(updates == 1'300);
+    std::size_t fired = 0;
+    wheel.advance(1'000, [&](kestrel::timer_id, payload_type&) { ++fired; });
+    REQUIRE(fired == 2'600);
+    REQUIRE(payload.use_count() == 1);
+  }
+  REQUIRE(book.live == 0);
+  return failed;
+}
+
 } // namespace
+
+TEST_CASE("Whichever allocation fails, what is done in two steps leaves the wheel as it was",
+          "[wheel][exceptions]") {
+  std::size_t n = 0;
+  while (grows_in_two_steps_although_allocation_fails(n))
+    ++n;
+  CHECK(n > 10);
+}
 
 TEST_CASE("Whichever allocation fails, schedule, postpone and reserve leave the wheel as it was",
           "[wheel][exceptions]") {

@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_BLOCK_ALLOCATOR_HPP
 #define KESTREL_DETAIL_BLOCK_ALLOCATOR_HPP
 
+#include <kestrel/detail/no_unique_address.hpp>
 #include <kestrel/version.hpp>
 
 #include <algorithm>
@@ -76,7 +77,7 @@ private:
   }
 
   Block* block_;
-  [[no_unique_address]] Allocator source_;
+  KESTREL_NO_UNIQUE_ADDRESS Allocator source_;
 };
 
 } // namespace detail

@@ -10,6 +10,7 @@
 #include <kestrel/detail/block_allocator.hpp>
 #include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/handler_memory.hpp>
+#include <kestrel/detail/no_unique_address.hpp>
 #include <kestrel/detail/wait_op.hpp>
 #include <kestrel/detail/wait_room.hpp>
 
@@ -108,7 +109,7 @@ public:
   }
 
 private:
-  [[no_unique_address]] Allocator allocator_;
+  KESTREL_NO_UNIQUE_ADDRESS Allocator allocator_;
   std::shared_ptr<wait_host> host_;
   wait_queue* queue_;
   timer_wait_ptr wait_;

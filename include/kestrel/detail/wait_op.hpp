@@ -10,6 +10,7 @@
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/block_allocator.hpp>
 #include <kestrel/detail/exceptions.hpp>
+#include <kestrel/detail/no_unique_address.hpp>
 
 #include <atomic>
 #include <cstdint>
@@ -220,7 +221,7 @@ public:
 
 private:
   Handler handler_;
-  [[no_unique_address]] Allocator allocator_;
+  KESTREL_NO_UNIQUE_ADDRESS Allocator allocator_;
   std::tuple<net::error_code, Results...> results_;
 };
 
