@@ -371,9 +371,12 @@ public:
                               std::forward<CompletionToken>(token));
   }
 
-  /// Waits until `delay` from now, without a callback: `void(error_code)`. `operation_aborted` if
-  /// it was cancelled through its slot (of any type), or the wheel ended, or there was no room for
-  /// the timer. The handler is called as that of `async_wait`, but by no immediate executor.
+  /// Waits until `delay` from now, without a callback: `void(error_code)`. The handler is called as
+  /// that of `async_wait`, but by no immediate executor.
+  ///
+  /// Errors: `operation_aborted` if it was cancelled through its slot (of any type), or the wheel
+  /// ended; if the wait could not begin, `errc::too_many_timers` beyond `limit()`,
+  /// `errc::shut_down`, or `std::errc::not_enough_memory`.
   template <class Rep, class Period, class CompletionToken = default_token>
   auto async_wait_after(const std::chrono::duration<Rep, Period>& delay,
                         CompletionToken&& token = CompletionToken()) {

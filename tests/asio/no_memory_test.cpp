@@ -18,6 +18,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <system_error>
 #include <vector>
 
 using namespace kestrel_tests;
@@ -42,6 +43,8 @@ struct ends {
     template <class... Results>
     void operator()(asio::error_code ec, Results...) const {
       ++(ec ? to->aborted : to->completed);
+      if (ec)
+        to->error = ec;
     }
 
     ends* to;
@@ -56,6 +59,7 @@ struct ends {
 
   int completed = 0;
   int aborted = 0;
+  asio::error_code error; // of the last one that was aborted
   std::shared_ptr<int> owned = std::make_shared<int>();
 };
 
@@ -155,6 +159,8 @@ TEST_CASE("A wait that could not begin for want of memory is told, if it is not 
     pass(w.io, 20ms);
     CHECK(w.ended.completed + w.ended.aborted + told == n + 1);
     CHECK(w.ended.owned.use_count() == 1);
+    if (w.ended.aborted != 0)
+      CHECK(w.ended.error == std::errc::not_enough_memory);
   }
   CHECK(told > 0);
   CHECK(w.ended.aborted > 0);

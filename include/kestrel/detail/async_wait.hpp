@@ -17,7 +17,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
+#include <system_error>
 #include <type_traits>
 #include <utility>
 
@@ -66,27 +68,55 @@ auto async_wait(const std::shared_ptr<timer_host>& host, std::shared_ptr<watch> 
       token, std::move(of), std::move(cursor));
 }
 
-/// The callable of a timer that only ends a wait. If the timer ends otherwise, the wait was
-/// aborted.
+/// A wait for a time.
+class time_wait : public wait_op<> {
+public:
+  net::error_code otherwise = net::error::operation_aborted; // if the time does not come
+
+protected:
+  ~time_wait() = default;
+};
+
+/// The callable of a timer that only ends a wait.
 class end_of_wait {
 public:
-  explicit end_of_wait(wait_op_ptr<wait_op<>> op) noexcept : op_(std::move(op)) {}
+  using kestrel_relocatable = void; // a pointer
+
+  explicit end_of_wait(wait_op_ptr<time_wait> op) noexcept : op_(std::move(op)) {}
 
   end_of_wait(end_of_wait&&) noexcept = default;
   end_of_wait& operator=(end_of_wait&&) = delete;
 
   ~end_of_wait() {
     if (op_ != nullptr)
-      op_.release()->complete(net::error::operation_aborted);
+      end(op_->otherwise);
   }
 
-  void operator()() { op_.release()->complete({}); }
+  void operator()() { end({}); }
 
 private:
-  wait_op_ptr<wait_op<>> op_;
+  void end(net::error_code ec) noexcept { op_.release()->complete(ec); }
+
+  wait_op_ptr<time_wait> op_;
 };
 
-/// Waits until `delay` nanoseconds from now.
+/// What a handler is told instead of the exception that is being handled.
+inline net::error_code current_error() noexcept {
+#if defined(__cpp_exceptions)
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    return std::make_error_code(std::errc::not_enough_memory);
+  } catch (const std::system_error& e) {
+    return e.code();
+  } catch (...) { // NOLINT(bugprone-empty-catch)
+  }
+#endif
+  return net::error::operation_aborted;
+}
+
+/// Waits until `delay` nanoseconds from now. What goes wrong once the handler was taken, it is
+/// told.
 template <class CompletionToken>
 auto async_wait_after(const std::shared_ptr<timer_host>& host, std::int64_t delay,
                       CompletionToken&& token) {
@@ -94,11 +124,12 @@ auto async_wait_after(const std::shared_ptr<timer_host>& host, std::int64_t dela
       initiation(host,
                  [h = host](auto&& handler, std::int64_t ns) {
                    const auto slot = net::get_associated_cancellation_slot(handler);
-                   auto op = make_wait_op<wait_op<>>(std::forward<decltype(handler)>(handler),
+                   auto op = make_wait_op<time_wait>(std::forward<decltype(handler)>(handler),
                                                      h->any_executor());
+                   time_wait& wait = *op;
+                   timer_spec spec{callback(h->memory_of_callables(), end_of_wait(std::move(op))),
+                                   ns, 0, missed_periods::skip};
                    KESTREL_TRY {
-                     timer_spec spec{callback(h->memory_of_callables(), end_of_wait(std::move(op))),
-                                     ns, 0, missed_periods::skip};
                      slots_aside aside(*h, 1);
                      on_cancellation(slot, [host = std::weak_ptr(h), id = aside.ids()[0]] {
                        if (const auto still_there = host.lock())
@@ -108,8 +139,8 @@ auto async_wait_after(const std::shared_ptr<timer_host>& host, std::int64_t dela
                      h->schedule(aside.ids(), specs, {});
                      aside.use();
                    }
-                   KESTREL_CATCH_ALL { // NOLINT(bugprone-empty-catch)
-                     // The wait was aborted where it was: the handler is told, which is better.
+                   KESTREL_CATCH_ALL {
+                     wait.otherwise = current_error(); // `spec` still has it
                    }
                  }),
       token, delay);
