@@ -22,7 +22,9 @@
 
 #include <benchmark/benchmark.h>
 
-#include "timers.hpp"
+#include "competitors/steady_timer.hpp"
+#include "competitors/timer_wheel.hpp"
+#include "workload.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -96,32 +98,34 @@ template <class Timers>
 void due_together(benchmark::State& state) {
   constexpr auto spread = 1ms;
   constexpr auto wheel_tick = 10ms;
-  Timers timers(static_cast<std::size_t>(state.range(0)));
+  const auto size = static_cast<std::size_t>(state.range(0));
+  Timers timers(size);
   random_numbers random;
   std::uint64_t rounds = 0;
   std::vector<clock_type::duration> waits;
   for (auto _ : state) {
-    const auto arming = 5ms + timers.size() * 1us; // more than it takes
+    const auto arming = 5ms + size * 1us; // more than it takes
     const clock_type::time_point first = clock_type::now() + arming;
-    for (std::size_t i = 0; i != timers.size(); ++i)
-      timers.arm_at(i, first + std::chrono::nanoseconds(random.below(1'000'000)));
+    for (std::size_t i = 0; i != size; ++i)
+      timers.arm(i, first + random.between<clock_type::duration>(0ms, spread) - clock_type::now());
     std::this_thread::sleep_until(first + spread + wheel_tick);
 
     ++rounds;
     asio::io_context other;
     socket_pair sockets(timers.context(), other);
-    const echo server(sockets.near, [&] { return timers.fired() == rounds * timers.size(); });
+    const echo server(sockets.near, [&] { return timers.fired() == rounds * size; });
     std::atomic<bool> over = false;
     std::vector<clock_type::duration> taken;
     std::thread client([&] { taken = ping(sockets.far, over); });
     const clock_type::time_point start = clock_type::now();
-    timers.run();
+    timers.context().restart();
+    timers.context().run();
     const std::chrono::duration<double> ran = clock_type::now() - start;
     over = true;
     sockets.near.close(); // if a byte is on its way, its reading ends
     client.join();
     waits.insert(waits.end(), taken.begin(), taken.end());
-    state.SetIterationTime(ran.count() / static_cast<double>(timers.size()));
+    state.SetIterationTime(ran.count() / static_cast<double>(size));
   }
   std::ranges::sort(waits);
   const auto us = [](clock_type::duration d) {
@@ -131,9 +135,9 @@ void due_together(benchmark::State& state) {
   state.counters["median_us"] = us(waits[waits.size() / 2]);
 }
 
-using wheel = wheel_timers<kestrel::timer_wheel>;
-using kestrel_timers = waitable_timers<kestrel::steady_timer>;
-using asio_timers = waitable_timers<asio::steady_timer>;
+using wheel = timer_wheel_timers<kestrel::timer_wheel>;
+using kestrel_timers = steady_timers<kestrel::steady_timer, asio::io_context>;
+using asio_timers = steady_timers<asio::steady_timer, asio::io_context>;
 
 #define DUE_TOGETHER(timers)                                                                       \
   BENCHMARK_TEMPLATE(due_together, timers)                                                         \
