@@ -40,12 +40,16 @@ public:
 
   static constexpr std::size_t batch = 64; // operations from one clean-up to the next
 
-  explicit stage(std::size_t n) : n_{n}, order_(n), bytes_{allocated_bytes()}, timers_(n + n / 8) {
-    std::iota(order_.begin(), order_.end(), 0u);
-    for (std::size_t i = n; i > 1; --i)
-      std::swap(order_[i - 1], order_[random.below(i)]);
+  explicit stage(std::size_t n)
+      : n_{n},
+        arming_order_(n),
+        cancelling_order_(n),
+        bytes_{allocated_bytes()},
+        timers_(n + n / 8) {
+    shuffle(arming_order_);
+    shuffle(cancelling_order_);
     const clock_type::time_point start = clock_type::now();
-    for_all([this](std::size_t i) { arm(i, random.delay()); });
+    arm_all();
     arming_ = clock_type::now() - start;
     bytes_ = allocated_bytes() - bytes_;
   }
@@ -72,22 +76,11 @@ public:
   [[nodiscard]] std::uint64_t pending() const { return armed_ - cancelled_ - timers_.fired(); }
   [[nodiscard]] std::uint64_t fired() const { return timers_.fired(); }
 
-  /// For each of the n timers, in an order that has nothing to do with where they are.
-  template <class F>
-  void for_all(F&& f) {
-    for (std::size_t i = 0; i != n_; ++i) {
-      f(order_[i]);
-      if (i % batch == batch - 1)
-        clean_up();
-    }
-    clean_up();
-  }
-
   void cancel_all() {
-    for_all([this](std::size_t i) { cancel(i); });
+    for_all(cancelling_order_, [this](std::size_t i) { cancel(i); });
   }
   void arm_all() {
-    for_all([this](std::size_t i) { arm(i, random.delay()); });
+    for_all(arming_order_, [this](std::size_t i) { arm(i, random.delay()); });
   }
 
   /// Cancels all, and arms them anew for a time within `length` that begins in `lead` at the
@@ -95,11 +88,12 @@ public:
   duration arm_all_within(duration lead, duration length) {
     cancel_all();
     if constexpr (Timers::moves_time) {
-      for_all([&](std::size_t i) { arm(i, lead + random.between(duration(0), length)); });
+      for_all(arming_order_,
+              [&](std::size_t i) { arm(i, lead + random.between(duration(0), length)); });
       return lead + length;
     } else {
       const auto begin = clock_type::now() + std::max<duration>(lead, 2 * arming_ + 5ms);
-      for_all([&](std::size_t i) {
+      for_all(arming_order_, [&](std::size_t i) {
         arm(i, begin + random.between(duration(0), length) - clock_type::now());
       });
       return begin + length - clock_type::now();
@@ -109,8 +103,28 @@ public:
   random_numbers random;
 
 private:
+  using order = std::vector<std::uint32_t>;
+
+  void shuffle(order& o) {
+    std::iota(o.begin(), o.end(), 0u);
+    for (std::size_t i = o.size(); i > 1; --i)
+      std::swap(o[i - 1], o[random.below(i)]);
+  }
+
+  template <class F>
+  void for_all(const order& o, F&& f) {
+    for (std::size_t i = 0; i != n_; ++i) {
+      f(o[i]);
+      if (i % batch == batch - 1)
+        clean_up();
+    }
+    clean_up();
+  }
+
   std::size_t n_;
-  std::vector<std::uint32_t> order_;
+  // Unlike, so that neither has to do with where a timer is in memory.
+  order arming_order_;
+  order cancelling_order_;
   std::size_t bytes_;
   Timers timers_;
   clock_type::duration arming_{};
