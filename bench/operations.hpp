@@ -92,11 +92,15 @@ public:
               [&](std::size_t i) { arm(i, lead + random.between(duration(0), length)); });
       return lead + length;
     } else {
-      const auto begin = clock_type::now() + std::max<duration>(lead, 2 * arming_ + 5ms);
-      for_all(arming_order_, [&](std::size_t i) {
-        arm(i, begin + random.between(duration(0), length) - clock_type::now());
-      });
-      return begin + length - clock_type::now();
+      for (lead = std::max<duration>(lead, 2 * arming_ + 5ms);; lead *= 2) {
+        const auto begin = clock_type::now() + lead;
+        for_all(arming_order_, [&](std::size_t i) {
+          arm(i, begin + random.between(duration(0), length) - clock_type::now());
+        });
+        if (clock_type::now() < begin)
+          return begin + length - clock_type::now();
+        cancel_all(); // it took longer than ever before
+      }
     }
   }
 
@@ -237,12 +241,12 @@ sample expire(stage<Timers>& s, typename Timers::duration lead, typename Timers:
 
 template <class Timers>
 sample expire_within_level(stage<Timers>& s) {
-  return expire(s, ticks(1), Timers::moves_time ? ticks(500) : ticks(25));
+  return expire(s, ticks(1), Timers::moves_time ? ticks(500) : ticks(10));
 }
 
 template <class Timers>
 sample expire_across_levels(stage<Timers>& s) {
-  return expire(s, ticks(600), Timers::moves_time ? ticks(500) : ticks(25));
+  return expire(s, ticks(600), Timers::moves_time ? ticks(500) : ticks(10));
 }
 
 template <class Timers>
