@@ -69,6 +69,7 @@ class slot_arena {
   static constexpr std::uint32_t page_size = 1u << page_bits;
   static constexpr std::size_t max_growth = 256; // pages at a time, unless more are reserved
   static constexpr std::uint32_t no_slot = ~std::uint32_t{0};
+  static constexpr std::size_t least_page_alignment = alignof(std::max_align_t);
 
   // Apart, so that a walk over records finds nothing else in its cache lines and cache sets.
   struct record_page {
@@ -241,6 +242,16 @@ public:
   void prefetch_payload(std::uint32_t index) const noexcept {
     if (index < used_)
       detail::prefetch_line(payload_address(index));
+  }
+
+  /// The same for all lines of a payload that is not larger than one: it may lie across two.
+  void prefetch_whole_payload(std::uint32_t index) const noexcept {
+    prefetch_payload(index);
+    if constexpr (least_page_alignment % sizeof(Payload) != 0) {
+      if (index < used_)
+        detail::prefetch_line(static_cast<const std::byte*>(payload_address(index)) +
+                              sizeof(Payload) - 1);
+    }
   }
 
   /// Walks every slot; for tests and debug builds. O(capacity).

@@ -390,7 +390,7 @@ private:
     return [this, &arena](std::uint32_t index) {
       arena.prefetch_record(index);
       if (!walk_comes_down_)
-        arena.prefetch_payload(index);
+        arena.prefetch_whole_payload(index);
     };
   }
 
