@@ -2,7 +2,8 @@
 //
 // slot_arena: stable storage for timers, in pages that hold the hot records apart from the cold
 // payloads. Every slot carries a generation, so that a timer_id whose timer is gone is recognised.
-// Allocate, release and look up are O(1); memory follows the largest number of live slots.
+// Allocate, release and look up are O(1); memory follows the largest number of live slots, until
+// what is free at its end is given back.
 
 #ifndef KESTREL_SLOT_ARENA_HPP
 #define KESTREL_SLOT_ARENA_HPP
@@ -24,6 +25,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 KESTREL_BEGIN_NAMESPACE
 
@@ -57,7 +59,8 @@ inline void require_at_most(std::size_t most, std::size_t timers) {
 /// A generational arena of `Payload`s, each with a `Record` beside it in a dense array of its own.
 ///
 /// A slot's generation is odd while the slot is live and even while it is free. A slot whose
-/// generations have all been used is never used again: ids do not alias, not even then.
+/// generations have all been used is never used again: ids do not alias, not even then. Nor do they
+/// after slots were given back: those that come in their place begin where the others had got to.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: every operation is O(1); growing moves nothing.
@@ -82,7 +85,12 @@ class slot_arena {
   template <class Page>
   using page_table = detail::page_table<Page, Allocator>;
 
+  using slot_set_allocator = typename std::allocator_traits<Allocator>::template rebind_alloc<bool>;
+
 public:
+  /// Which slots, by their numbers.
+  using slot_set = std::vector<bool, slot_set_allocator>;
+
   /// A slot that is live.
   struct slot {
     std::uint32_t index; ///< its number
@@ -97,13 +105,17 @@ public:
   /// An arena without memory, whose slots begin with that generation, rounded down to an even one.
   explicit slot_arena(std::uint32_t first_generation = detail::next_first_generation(),
                       const Allocator& allocator = Allocator())
-      : records_(allocator), payloads_(allocator), first_generation_{first_generation & ~1u} {}
+      : records_(allocator),
+        payloads_(allocator),
+        first_generation_{first_generation & ~1u},
+        fresh_generation_{first_generation_} {}
 
   /// The one moved from is empty, and its ids are known here.
   slot_arena(slot_arena&& other) noexcept
       : records_(std::move(other.records_)),
         payloads_(std::move(other.payloads_)),
         first_generation_{other.first_generation_},
+        fresh_generation_{other.fresh_generation_},
         used_{std::exchange(other.used_, 0)},
         free_{std::exchange(other.free_, no_slot)},
         size_{std::exchange(other.size_, 0)} {}
@@ -114,7 +126,7 @@ public:
   /// How many slots are live.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   /// How many there is memory for.
-  [[nodiscard]] std::size_t capacity() const noexcept { return payloads_.size() * page_size; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return pages() * page_size; }
   /// What the generation of a slot is before its first use.
   [[nodiscard]] std::uint32_t first_generation() const noexcept { return first_generation_; }
 
@@ -129,6 +141,31 @@ public:
     detail::require_at_most(max_size, n);
     if (capacity() < n)
       add_pages((n - capacity() + page_size - 1) / page_size);
+  }
+
+  /// Which slots are free, for `shrink_to_fit`. O(capacity).
+  [[nodiscard]] slot_set free_slots() const {
+    slot_set free(used_, false, slot_set_allocator(records_.get_allocator()));
+    for (std::uint32_t i = free_; i != no_slot; i = record(i).link)
+      free[i] = true;
+    return free;
+  }
+
+  /// Gives back the pages at the end that have free slots only, as far as what they were allocated
+  /// with does; the rest will be used from its beginning. Nobody asks for the record of a slot that
+  /// was free, unless by an id. O(capacity).
+  void shrink_to_fit(const slot_set& free) noexcept {
+    std::uint32_t kept = (used_ + page_size - 1) >> page_bits;
+    while (kept != 0 && give_up_page(kept - 1, free))
+      --kept;
+    used_ = std::min(used_, kept << page_bits);
+    free_ = no_slot;
+    for (std::uint32_t i = used_; i != 0; --i) {
+      if (free[i - 1])
+        record(i - 1).link = std::exchange(free_, i - 1);
+    }
+    records_.shrink_to(kept);
+    payloads_.shrink_to(kept);
   }
 
   /// A live slot whose payload was made from `args`. Its record holds the generation and is
@@ -158,8 +195,8 @@ public:
     if (used_ == capacity())
       grow();
     Record& r = *std::construct_at(&record(used_));
-    r.generation = first_generation_;
-    return {used_++, first_generation_ + 1};
+    r.generation = fresh_generation_;
+    return {used_++, fresh_generation_ + 1};
   }
 
   /// Takes a slot back that was set aside and not occupied. Its id will never name anything.
@@ -268,10 +305,25 @@ public:
   }
 
 private:
+  /// Unless one of its slots is in use, or too many of their generations would be lost with it.
+  bool give_up_page(std::uint32_t page, const slot_set& free) noexcept {
+    constexpr std::uint32_t most_lost = 1u << 31;
+    std::uint32_t lost = fresh_generation_ - first_generation_;
+    for (std::uint32_t i = page << page_bits, end = std::min(i + page_size, used_); i != end; ++i) {
+      if (!free[i])
+        return false;
+      lost = std::max(lost, record(i).generation - first_generation_);
+    }
+    if (lost > most_lost)
+      return false;
+    fresh_generation_ = first_generation_ + lost;
+    return true;
+  }
+
   /// As if the slot had never been taken: nobody knows its id.
   void undo_take(std::uint32_t index) noexcept {
     Record& r = record(index);
-    if (index + 1 == used_ && r.generation == first_generation_)
+    if (index + 1 == used_ && r.generation == fresh_generation_)
       --used_;
     else
       r.link = std::exchange(free_, index);
@@ -279,15 +331,17 @@ private:
 
   KESTREL_COLD void grow() {
     detail::require_at_most(max_size, used_ + std::size_t{1});
-    add_pages(std::clamp<std::size_t>(
-        payloads_.size() / 8, 1, (std::min)(max_growth, max_size / page_size - payloads_.size())));
+    add_pages(std::clamp<std::size_t>(pages() / 8, 1,
+                                      (std::min)(max_growth, max_size / page_size - pages())));
   }
 
-  // If the second line throws, the spare pages of the first are used next time.
+  /// Of both kinds: one may have more, after a failure to grow or where shrinking left them.
+  std::size_t pages() const noexcept { return (std::min)(records_.size(), payloads_.size()); }
+
   void add_pages(std::size_t n) {
-    const std::size_t pages = payloads_.size() + n;
-    records_.grow_to(pages);
-    payloads_.grow_to(pages);
+    const std::size_t enough = pages() + n;
+    records_.grow_to(enough);
+    payloads_.grow_to(enough);
   }
 
   void* payload_address(std::uint32_t index) const noexcept {
@@ -297,6 +351,7 @@ private:
   page_table<record_page> records_;
   page_table<payload_page> payloads_;
   std::uint32_t first_generation_; // even: what a slot's generation is before its first use
+  std::uint32_t fresh_generation_; // the same for the next one: after all of those given back
   std::uint32_t used_ = 0;
   std::uint32_t free_ = no_slot;
   std::size_t size_ = 0;

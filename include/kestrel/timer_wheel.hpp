@@ -404,6 +404,13 @@ public:
   /// driver's own handler. Blocks for other callables are allocated when first needed, and kept.
   void reserve(std::size_t n) { engine_->reserve(n); }
 
+  /// Gives back memory that is not needed for what is pending: after a burst of timers, all that it
+  /// took, if those that remain were there before it. Callables stay where they are, and so only
+  /// what is free behind the last of them can go; what one `reserve` or step of growth got goes as
+  /// a whole, and blocks for callables that are not in the wheel itself are kept. O(capacity),
+  /// under the wheel's lock. `bad_alloc`, since it needs a little more meanwhile.
+  void shrink_to_fit() { engine_->shrink_to_fit(); }
+
   /// Refuses timers beyond `n` that are pending, where others decide how many there are: scheduling
   /// then throws `errc::too_many_timers` and changes nothing. Those that are pending remain. Slots
   /// set aside do not count before their timers are scheduled. At first, 2^30.

@@ -223,6 +223,16 @@ public:
     levels_.reserve(n);
   }
 
+  /// Gives back memory that is not needed for what is pending: after a burst of timers, all that it
+  /// took, if those that remain were there before it. Payloads stay where they are, and so only
+  /// what is free behind the last of them can go; what one `reserve` or step of growth got goes as
+  /// a whole. O(capacity); meanwhile, it needs a little more. Strong guarantee.
+  void shrink_to_fit() {
+    const auto free = arena_.free_slots();
+    levels_.shrink_to_fit(arena_);
+    arena_.shrink_to_fit(free);
+  }
+
   /// Cancels every timer that is pending when it is called.
   void clear() noexcept {
     for (std::uint32_t index = 0; !empty() && index != arena_.used(); ++index) {

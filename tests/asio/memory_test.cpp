@@ -177,6 +177,33 @@ TEST_CASE_METHOD(one_wheel, "A million timers scheduled and cancelled leave memo
   CHECK(wheel.stats().scheduled >= 1'000'000);
 }
 
+TEST_CASE_METHOD(one_wheel, "After a burst of timers, shrink_to_fit gives the memory back",
+                 "[memory]") {
+  int fired = 0;
+  wheel.schedule_after(30s, [&] { ++fired; });
+  wheel.shrink_to_fit();
+  settle(io);
+  const auto memory = wheel.stats().memory;
+
+  std::vector<kestrel::timer_id> ids;
+  for (int i = 0; i != 100'000; ++i)
+    ids.push_back(wheel.schedule_after((i % 100 + 1) * 77ms, [] {}));
+  CHECK(wheel.stats().memory > memory + 5'000'000);
+  SECTION("once they were cancelled") { wheel.cancel(ids); }
+  SECTION("once they have fired") {
+    stall(io, 20s);
+    CHECK(wheel.size() == 1);
+  }
+  wheel.shrink_to_fit();
+  CHECK(wheel.stats().memory <= memory);
+  for (const kestrel::timer_id id : ids)
+    REQUIRE(!wheel.cancel(id));
+  stall(io, 31s);
+  CHECK(fired == 1);
+  wheel.shutdown();
+  CHECK_NOTHROW(wheel.shrink_to_fit());
+}
+
 TEST_CASE_METHOD(one_wheel, "Resetting a timer a million times leaves memory as it was",
                  "[memory]") {
   const auto id = wheel.schedule_after(1s, [] {});

@@ -222,6 +222,45 @@ TEST_CASE("Memory follows the largest number of live slots", "[arena]") {
   CHECK(a.check_invariants());
 }
 
+TEST_CASE("An arena that could not grow once has room for what it says after it has shrunk",
+          "[arena]") {
+  constexpr std::size_t page = 512;
+  constexpr std::size_t no_failure = kestrel_tests::ledger::no_failure;
+  kestrel_tests::ledger book;
+  kestrel::slot_arena<test_record, int, kestrel_tests::ledger_allocator<int>> a(
+      2, kestrel_tests::ledger_allocator<int>(book));
+  a.reserve(page);
+  // Now one or both of its kinds of pages grow, so that they come in blocks of other sizes.
+  book.until_failure = GENERATE(range(0u, 6u));
+  CHECK_THROWS_AS(a.reserve(6 * page), std::bad_alloc);
+  book.until_failure = no_failure;
+  a.reserve(11 * page);
+  for (std::size_t i = 0; i != 4 * page; ++i)
+    a.allocate(1);
+  a.shrink_to_fit(a.free_slots());
+  CHECK(a.used() == 4 * page);
+  const std::size_t room = a.capacity();
+  book.until_failure = 0;
+  while (a.size() != room)
+    a.allocate(1); // under a sanitizer, into memory that is there
+  CHECK_THROWS_AS(a.allocate(1), std::bad_alloc);
+  CHECK(a.check_invariants());
+}
+
+TEST_CASE("An arena gives up no page of which a slot has few generations left", "[arena]") {
+  constexpr std::uint32_t first = 2;
+  arena<int> a(first);
+  const std::uint32_t index = a.allocate(1).index;
+  const auto used_until = GENERATE(first + (1u << 31), first + (1u << 31) + 2);
+  release(a, index);
+  a.record(index).generation = used_until; // as after so many uses
+  a.shrink_to_fit(a.free_slots());
+  CHECK((a.used() == 0) == (used_until == first + (1u << 31)));
+  const std::uint32_t next = a.allocate(1).index;
+  CHECK(a.id_of(next).generation() == used_until + 1);
+  release(a, next);
+}
+
 TEST_CASE("More slots than an arena can have is an error, and changes nothing", "[arena]") {
   arena<int> a;
   try {
@@ -241,7 +280,7 @@ TEST_CASE(
   using small_arena = kestrel::slot_arena<test_record, int, std::allocator<int>, most>;
   small_arena a;
   for (std::uint32_t i = 0; i != most; ++i)
-    CHECK(a.allocate(static_cast<int>(i)) == i);
+    CHECK(a.allocate(static_cast<int>(i)).index == i);
   const std::size_t bytes = a.bytes();
   const auto refused = [&] {
     for (const auto& f : {std::function<void()>([&] { a.allocate(0); }),
@@ -263,7 +302,7 @@ TEST_CASE(
   CHECK(a.size() == most);
   const timer_id old = a.id_of(700);
   release(a, 700);
-  CHECK(a.allocate(1) == 700);
+  CHECK(a.allocate(1).index == 700);
   CHECK(a.find(old) == nullptr);
   refused();
   // One that is retired makes no room.
@@ -281,10 +320,8 @@ TEST_CASE("A failed allocation changes nothing", "[arena]") {
         2, kestrel_tests::ledger_allocator<int>(book));
     const auto allocate = [&] {
       if (!in_two_steps)
-        return a.allocate(1);
-      const timer_id id = a.take();
-      a.occupy(id.index(), 1);
-      return id.index();
+        return a.allocate(1).index;
+      return a.occupy(a.take().index(), 1).index;
     };
     std::size_t failures = 0;
     for (std::size_t i = 0; i != 3'000; ++i) {

@@ -232,6 +232,8 @@ private:
       if (in_.number(1) % 8 == 0)
         remake();
       return;
+    case 14:
+      return shrink();
     default: // to just before there is something to do: nothing may fire
       if (const std::optional<time> next = wheel_->next_expiry(); next && first_due() > now_) {
         wheel_->advance_to(*next - 1, [&](kestrel::timer_id, counted_key&) {
@@ -264,6 +266,10 @@ private:
             "what fails for want of memory changes nothing");
       return false;
     }
+  }
+
+  void shrink() {
+    attempt([&] { wheel_->shrink_to_fit(); });
   }
 
   void refuse() {
@@ -515,6 +521,8 @@ private:
       return;
     case 8:
       throw thrown_by_callback{};
+    case 9:
+      return shrink();
     default:
       return;
     }

@@ -127,6 +127,19 @@ public:
 
   entry_pool& operator=(entry_pool&&) = delete;
 
+  /// An empty one, for as many chains.
+  [[nodiscard]] entry_pool another() const { return entry_pool(chains_, Allocator(allocator_)); }
+
+  /// Of one that was made by `another()`.
+  void swap(entry_pool& other) noexcept {
+    std::swap(blocks_, other.blocks_);
+    std::swap(chunks_, other.chunks_);
+    std::swap(entry_limit_, other.entry_limit_);
+    std::swap(free_, other.free_);
+    std::swap(fresh_block_, other.fresh_block_);
+    std::swap(fresh_, other.fresh_);
+  }
+
   ~entry_pool() {
     for (const block& b : blocks_)
       traits::deallocate(allocator_, b.chunks, b.count);
@@ -330,6 +343,11 @@ private:
   std::uint32_t left_ = 0;
   read_ahead ahead_;
 };
+
+template <class F>
+void for_each_entry(const entry_walk& walk, F&& f) {
+  walk.for_each(f);
+}
 
 } // namespace detail
 KESTREL_END_NAMESPACE

@@ -72,6 +72,20 @@ public:
       pages_.push_back(first + i);
   }
 
+  /// Gives back the pages from number `n` on, as far as what they were allocated with does.
+  void shrink_to(std::size_t n) noexcept {
+    while (!blocks_.empty() && pages_.size() - blocks_.back().count >= n) {
+      const block& last = blocks_.back();
+      traits::deallocate(allocator_, last.first, last.count);
+      pages_.resize(pages_.size() - last.count);
+      blocks_.pop_back();
+    }
+    blocks_.shrink_to_fit();
+    pages_.shrink_to_fit();
+  }
+
+  [[nodiscard]] const allocator_type& get_allocator() const noexcept { return allocator_; }
+
 private:
   template <class Vector>
   static void make_room(Vector& v, std::size_t n) {

@@ -293,6 +293,12 @@ public:
     wheel_.reserve(n);
   }
 
+  void shrink_to_fit() {
+    const guard_type guard(mutex_);
+    if (!shut_down_)
+      wheel_.shrink_to_fit();
+  }
+
   std::size_t limit() const {
     const guard_type guard(mutex_);
     return limit_;

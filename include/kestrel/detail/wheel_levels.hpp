@@ -90,6 +90,31 @@ public:
                           1);
   }
 
+  /// Moves the entries that are valid into memory that is no larger than it has to be, and drops
+  /// the others. Strong guarantee.
+  void shrink_to_fit(const Arena& arena) {
+    std::size_t valid = 0;
+    const auto count = [&valid](const entry&) { ++valid; };
+    for_each_valid(walk_, walk_place_, arena, count);
+    for (const slot& s : slots_)
+      for_each_valid(s.chain, s.place, arena, count);
+    entry_pool<Allocator> pool = pool_.another();
+    pool.reserve_entries(valid + claimed_);
+
+    const auto moved = [&](const auto& from, std::uint32_t where) {
+      entry_chain to;
+      for_each_valid(from, where, arena, [&](const entry& e) { pool.append(to, e); });
+      return to;
+    };
+    for (slot& s : slots_)
+      s.chain = moved(s.chain, s.place);
+    walk_ = entry_walk{moved(walk_, walk_place_)};
+    walk_.look_ahead(prefetch_timer(arena));
+    walk_comes_down_ = walk_comes_down_ && !walk_.done();
+    entries_ = valid;
+    pool_.swap(pool);
+  }
+
   // -- Filing
 
   /// Files a timer where its deadline belongs, unless it is there. While a slot is coming down,
@@ -238,6 +263,16 @@ private:
   static bool is_current(const entry& e, std::uint32_t where, const Arena& arena) noexcept {
     const record& r = arena.record(e.index);
     return (r.generation == e.generation) & (place::of(r) == where);
+  }
+
+  /// Of a chain or a walk of timers that were filed at `where`.
+  template <class Entries, class F>
+  static void for_each_valid(const Entries& entries, std::uint32_t where, const Arena& arena,
+                             F&& f) noexcept {
+    for_each_entry(entries, [&](const entry& e) {
+      if (is_current(e, where, arena))
+        f(e);
+    });
   }
 
   /// Appends an entry for the timer to its slot, unless it is filed there; `l0_last` is the last
