@@ -28,11 +28,13 @@ KESTREL_BEGIN_NAMESPACE
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: adding is O(1).
 struct lateness_histogram {
+  /// How many buckets there are.
   static constexpr std::size_t buckets = 32;
 
-  std::array<std::uint64_t, buckets> counts{};
-  std::chrono::nanoseconds sum{}; ///< of all of them
+  std::array<std::uint64_t, buckets> counts{}; ///< how many are in each bucket
+  std::chrono::nanoseconds sum{};              ///< of all of them
 
+  /// Equal if all counts and the sum are.
   friend bool operator==(const lateness_histogram&, const lateness_histogram&) = default;
 
   /// The longest lateness that bucket `b` counts; the end of time for the last one.
@@ -41,13 +43,14 @@ struct lateness_histogram {
                            : (std::chrono::nanoseconds::max)();
   }
 
+  /// The bucket that counts `late`, which is not negative.
   [[nodiscard]] static constexpr std::size_t bucket_of(std::chrono::nanoseconds late) noexcept {
     constexpr std::uint64_t first_bucket = (std::uint64_t{1} << finest) - 1;
     const auto ns = static_cast<std::uint64_t>(late.count()) | first_bucket;
     return (std::min)(static_cast<std::size_t>(std::bit_width(ns)) - finest, buckets - 1);
   }
 
-  /// `late` is not negative.
+  /// Counts one more, whose `late` is not negative.
   constexpr void add(std::chrono::nanoseconds late) noexcept {
     ++counts[bucket_of(late)];
     sum += late;

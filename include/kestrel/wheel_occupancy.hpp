@@ -22,13 +22,14 @@ KESTREL_BEGIN_NAMESPACE
 /// after it, as many as fit into level 0, have come down already: what is in them waits for another
 /// turn.
 struct wheel_occupancy {
+  /// One of the two.
   struct level {
     std::vector<std::uint32_t> timers; ///< in each slot
-    std::size_t hand = 0;
+    std::size_t hand = 0;              ///< the number of the slot at the hand
   };
 
-  level l0;
-  level l1;
+  level l0; ///< a slot for each tick
+  level l1; ///< a slot for each tick of level 1
 };
 
 KESTREL_END_NAMESPACE
