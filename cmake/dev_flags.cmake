@@ -23,6 +23,7 @@ else()
               -Wshadow
               -Wconversion
               -Wsign-conversion
+              $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>
               $<$<BOOL:${KESTREL_WERROR}>:-Werror>)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang" AND CMAKE_CXX_COMPILER_VERSION VERSION_GREATER_EQUAL 17)
     # Asio 1.22 looks for the coroutines that Clang had before C++20.

@@ -8,9 +8,8 @@
 # The analysers look at tests/lint/everything.cpp, which uses each of the main templates once: that
 # is as much as all the tests would show them, in a minute.
 #
-# Clang's -Wthread-safety is not asked: it knows no std::mutex of libstdc++, the wheel's mutex is the
-# user's choice, and functions that let go of a lock for a while and take it again, as dispatch does,
-# are beyond it. The thread sanitizer and tests/schedules see to what it would promise.
+# What -Wthread-safety has to say (see include/kestrel/detail/guarded.hpp), Clang says when it builds the
+# tests.
 
 cmake_minimum_required(VERSION 3.23...3.31)
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")

@@ -12,6 +12,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/callback.hpp>
+#include <kestrel/detail/guarded.hpp>
 #include <kestrel/detail/index_table.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/wait_op.hpp>
@@ -78,19 +79,19 @@ public:
   }
 
   [[nodiscard]] bool owns(timer_id id) const {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     subscription* const* const s = by_index_.find(id.index());
     return s != nullptr && *s != nullptr && (*s)->id_ == id;
   }
 
   [[nodiscard]] std::size_t size() const {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return size_;
   }
 
   /// Its slot may be that of one whose callback runs, and which is not asked for any more.
   void add(std::shared_ptr<subscription> s) {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     if (closed_)
       throw_error(errc::shut_down);
     by_index_.make(s->id_.index()) = s.get();
@@ -104,7 +105,7 @@ public:
 
   void remove(subscription& s) noexcept {
     std::shared_ptr<subscription> removed;
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     removed = forget(s);
   }
 
@@ -112,7 +113,7 @@ public:
     wait_op_ptr<receive_op> receiver;
     timer_notification told;
     {
-      const std::lock_guard lock(mutex_);
+      const mutex_guard lock(mutex_);
       std::shared_ptr<subscription> forgotten = last ? forget(s) : nullptr;
       ++waiting_;
       if (s.count_++ == 0)
@@ -129,7 +130,7 @@ public:
   void receive(wait_op_ptr<receive_op> op) {
     std::optional<received> now;
     {
-      const std::lock_guard lock(mutex_);
+      const mutex_guard lock(mutex_);
       now = receive();
       if (!now)
         return receivers_.push(std::move(op));
@@ -139,7 +140,7 @@ public:
 
   /// What ends an operation at once, if anything does.
   std::optional<received> receive_now() noexcept {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return receive();
   }
 
@@ -151,7 +152,7 @@ public:
   void abort(std::uint64_t ticket) noexcept {
     wait_op_ptr<receive_op> op;
     {
-      const std::lock_guard lock(mutex_);
+      const mutex_guard lock(mutex_);
       op = receivers_.take(ticket);
     }
     if (op != nullptr)
@@ -162,7 +163,7 @@ public:
   void close() noexcept {
     wait_op_list<receive_op> aborted;
     {
-      const std::lock_guard lock(mutex_);
+      const mutex_guard lock(mutex_);
       closed_ = true;
       aborted.append(std::move(receivers_));
     }
@@ -171,14 +172,14 @@ public:
   }
 
   [[nodiscard]] bool is_open() const noexcept {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return !closed_;
   }
 
   /// Forgets one of the timers that are pending. A default-made id if there are none.
   timer_id take_one() noexcept {
     std::shared_ptr<subscription> taken;
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     if (pending_ == nullptr)
       return {};
     taken = forget(*pending_);
@@ -190,7 +191,7 @@ public:
 
 private:
   /// Null if it was forgotten before.
-  std::shared_ptr<subscription> forget(subscription& s) noexcept {
+  std::shared_ptr<subscription> forget(subscription& s) noexcept KESTREL_REQUIRES(mutex_) {
     if (!std::exchange(s.pending_, false))
       return nullptr;
     if (subscription*& at_index = by_index_[s.id_.index()]; at_index == &s)
@@ -204,7 +205,7 @@ private:
     return taken;
   }
 
-  void push(std::shared_ptr<subscription> s) noexcept {
+  void push(std::shared_ptr<subscription> s) noexcept KESTREL_REQUIRES(mutex_) {
     subscription* const added = s.get();
     if (first_ != nullptr)
       last_->next_ = std::move(s);
@@ -213,7 +214,7 @@ private:
     last_ = added;
   }
 
-  std::optional<received> receive() noexcept {
+  std::optional<received> receive() noexcept KESTREL_REQUIRES(mutex_) {
     if (first_ != nullptr)
       return received{{}, pop()};
     if (closed_)
@@ -222,7 +223,7 @@ private:
   }
 
   /// The queue is not empty.
-  timer_notification pop() noexcept {
+  timer_notification pop() noexcept KESTREL_REQUIRES(mutex_) {
     const std::shared_ptr<subscription> s = std::move(first_);
     first_ = std::move(s->next_);
     const std::uint64_t count = waiting_ > capacity_ ? s->count_ : 1;
@@ -234,15 +235,17 @@ private:
   }
 
   const std::size_t capacity_;
-  mutable std::mutex mutex_;
-  bool closed_ = false;
-  std::shared_ptr<subscription> pending_; // the latest
-  std::size_t size_ = 0;                  // how many are
-  index_table<subscription*> by_index_;   // the latest of each slot, while it is pending
-  std::shared_ptr<subscription> first_;   // of those with firings that wait
-  subscription* last_ = nullptr;          // if there is a first one
-  std::uint64_t waiting_ = 0;             // firings
-  wait_op_list<receive_op> receivers_;
+  mutable guarded_mutex<std::mutex> mutex_;
+  bool closed_ KESTREL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<subscription> pending_ KESTREL_GUARDED_BY(mutex_); // the latest
+  std::size_t size_ KESTREL_GUARDED_BY(mutex_) = 0;                  // how many are
+  index_table<subscription*>
+      by_index_ KESTREL_GUARDED_BY(mutex_); // the latest of each slot, while it is pending
+  std::shared_ptr<subscription>
+      first_ KESTREL_GUARDED_BY(mutex_);                    // of those with firings that wait
+  subscription* last_ KESTREL_GUARDED_BY(mutex_) = nullptr; // if there is a first one
+  std::uint64_t waiting_ KESTREL_GUARDED_BY(mutex_) = 0;    // firings
+  wait_op_list<receive_op> receivers_ KESTREL_GUARDED_BY(mutex_);
 };
 
 inline void subscription::on_fired(bool last) noexcept {

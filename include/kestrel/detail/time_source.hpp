@@ -9,6 +9,7 @@
 
 #include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/guarded.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/wait_op.hpp>
 
@@ -30,7 +31,7 @@ public:
   using alarm = wait_op<>;
 
   [[nodiscard]] std::int64_t elapsed() const {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return elapsed_;
   }
 
@@ -51,13 +52,13 @@ public:
 
   /// Completes `a` at `time`. Those of one time are completed in turn.
   void add(std::int64_t time, wait_op_ptr<alarm> a) {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     alarms_.emplace(time, std::move(a));
   }
 
   /// Completes it soon, with an error, unless it was completed before.
   void cancel(std::uint64_t ticket) {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     const auto found = std::ranges::find(alarms_, ticket,
                                          [](const auto& entry) { return entry.second->ticket(); });
     if (found != alarms_.end())
@@ -65,7 +66,7 @@ public:
   }
 
   KESTREL_COLD void note_firing() {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     ++firings_;
   }
 
@@ -73,24 +74,24 @@ public:
 
   /// How many timers have fired so far.
   [[nodiscard]] std::uint64_t firings() const {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return firings_;
   }
 
   [[nodiscard]] bool has_alarms() const {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return !alarms_.empty();
   }
 
   /// Time does not go back.
   void move_to(std::int64_t time) {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     elapsed_ = (std::max)(elapsed_, time);
   }
 
   /// To the first alarm, if there is one up to `limit`.
   bool move_to_alarm(std::int64_t limit) {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     if (alarms_.empty() || alarms_.begin()->first > limit)
       return false;
     elapsed_ = (std::max)(elapsed_, alarms_.begin()->first);
@@ -99,7 +100,7 @@ public:
 
   /// Completes what is due.
   void ring() {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     while (!alarms_.empty() && alarms_.begin()->first <= elapsed_)
       take(alarms_.begin()).release()->complete({});
   }
@@ -114,21 +115,22 @@ private:
   template <class Clock>
   std::int64_t start_of() {
     const std::int64_t now = std::chrono::nanoseconds(Clock::now().time_since_epoch()).count();
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return starts_.try_emplace(&identity<Clock>, now).first->second;
   }
 
-  wait_op_ptr<alarm> take(alarm_map::iterator entry) {
+  wait_op_ptr<alarm> take(alarm_map::iterator entry) KESTREL_REQUIRES(mutex_) {
     wait_op_ptr<alarm> taken(std::move(entry->second));
     alarms_.erase(entry);
     return taken;
   }
 
-  mutable std::mutex mutex_;
-  std::int64_t elapsed_ = 0;
-  std::uint64_t firings_ = 0;
-  std::map<const void*, std::int64_t> starts_; // by the identity of the clock
-  alarm_map alarms_;                           // by time
+  mutable guarded_mutex<std::mutex> mutex_;
+  std::int64_t elapsed_ KESTREL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t firings_ KESTREL_GUARDED_BY(mutex_) = 0;
+  std::map<const void*, std::int64_t>
+      starts_ KESTREL_GUARDED_BY(mutex_);       // by the identity of the clock
+  alarm_map alarms_ KESTREL_GUARDED_BY(mutex_); // by time
 };
 
 /// What a wheel is told of the time of its execution context.

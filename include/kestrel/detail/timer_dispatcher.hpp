@@ -13,6 +13,7 @@
 #include <kestrel/detail/callback.hpp>
 #include <kestrel/detail/driver.hpp>
 #include <kestrel/detail/exceptions.hpp>
+#include <kestrel/detail/guarded.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/index_table.hpp>
 #include <kestrel/detail/pending_timer.hpp>
@@ -52,8 +53,9 @@ public:
 protected:
   using clock = typename Traits::clock;
   using geometry_type = typename Traits::geometry;
-  using guard_type = std::lock_guard<typename Traits::mutex>;
-  using lock_type = std::unique_lock<typename Traits::mutex>;
+  using mutex_type = guarded_mutex<typename Traits::mutex>;
+  using guard_type = mutex_guard<mutex_type>;
+  using lock_type = mutex_lock<mutex_type>;
   using wheel_type = wheel<pending_timer, geometry_type>;
   using timer_type = net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>;
   using driver_type = driver<timer_type, timer_dispatcher>;
@@ -120,20 +122,20 @@ protected:
     told.add(*this, f());
   }
 
-  std::shared_ptr<watch> take_watch(timer_id id) noexcept {
+  std::shared_ptr<watch> take_watch(timer_id id) noexcept KESTREL_REQUIRES(mutex_) {
     return std::exchange(watches_[id.index()], nullptr);
   }
 
   // ---- Waking, under the lock. One handler at most is on its way: the driver's, which will look
   // at the time `armed_`, or one that comes `at_once`, posted or because the driver was cancelled.
 
-  void arm_if_earlier() {
+  void arm_if_earlier() KESTREL_REQUIRES(mutex_) {
     if (wheel_.wake_hint() < armed_)
       arm(wheel_.wake_hint());
   }
 
   /// To an earlier time than before. A handler that waits for a later one is called and sees to it.
-  void arm(std::uint64_t time) {
+  void arm(std::uint64_t time) KESTREL_REQUIRES(mutex_) {
     if (armed_ == never) {
       driver_->set(clock_.time_of(time), self());
       armed_ = time;
@@ -144,14 +146,14 @@ protected:
   }
 
   /// Nothing is pending: `run()` may return.
-  void disarm() {
+  void disarm() KESTREL_REQUIRES(mutex_) {
     work_.reset();
     if (armed_ != never)
       arm(at_once);
   }
 
   /// Files a timer that was claimed and has more to do.
-  void file_again(timer_id id) {
+  void file_again(timer_id id) KESTREL_REQUIRES(mutex_) {
     wheel_.get(id)->on_hold = false;
     wheel_.rearm(id, *wheel_.expiry(id));
     arm_if_earlier();
@@ -159,15 +161,17 @@ protected:
 
   std::optional<Executor> executor_; // empty once the context is gone
   wheel_clock_of<Traits> clock_;
-  mutable typename Traits::mutex mutex_;
-  std::uint64_t armed_ = never;
-  bool shut_down_ = false;
-  timer_wheel_stats counters_;
+  mutable mutex_type mutex_;
+  std::uint64_t armed_ KESTREL_GUARDED_BY(mutex_) = never;
+  bool shut_down_ KESTREL_GUARDED_BY(mutex_) = false;
+  timer_wheel_stats counters_ KESTREL_GUARDED_BY(mutex_);
   handler_memory::owned driver_memory_{new handler_memory};
-  std::optional<driver_type> driver_; // empty once the wheel or the context is gone
-  std::optional<work_type> work_;     // while timers are on their way to executors of their own
-  wheel_type wheel_;
-  watch_table watches_; // by the index of the timer's id
+  std::optional<driver_type>
+      driver_ KESTREL_GUARDED_BY(mutex_); // empty once the wheel or the context is gone
+  std::optional<work_type>
+      work_ KESTREL_GUARDED_BY(mutex_); // while timers are on their way to executors of their own
+  wheel_type wheel_ KESTREL_GUARDED_BY(mutex_);
+  watch_table watches_ KESTREL_GUARDED_BY(mutex_); // by the index of the timer's id
 
 private:
   static constexpr std::uint64_t at_once = 0;
@@ -188,7 +192,7 @@ private:
 
   /// Runs what is due, up to a bounded number. Before each callback, the way on is secured: if that
   /// callback throws, blocks, or destroys the wheel, the rest runs all the same.
-  void run_batch(lock_type& lock) {
+  void run_batch(lock_type& lock) KESTREL_REQUIRES(mutex_) {
     if (shut_down_)
       return;
     armed_ = never;
@@ -215,18 +219,18 @@ private:
 
   /// Has someone look at what is still pending: a posted handler at what is due, the driver at the
   /// rest.
-  void secure_rest(std::uint64_t time, lock_type& lock) {
+  void secure_rest(std::uint64_t time, lock_type& lock) KESTREL_REQUIRES(mutex_) {
     if (armed_ == at_once || wheel_.empty())
       return; // what is stale in an empty wheel need not be looked at
     const std::uint64_t next = wheel_.next_wake();
     if (next <= time && armed_ == never)
       post_resume(lock);
     else if (next < armed_)
-      arm_or_post([&] { arm(next); }, lock);
+      arm_or_post([&]() KESTREL_UNCHECKED_LOCKING { arm(next); }, lock);
   }
 
   /// The same for all but a claimed timer. False if that one was cancelled or postponed meanwhile.
-  bool secure_rest(std::uint64_t time, timer_id id, lock_type& lock) {
+  bool secure_rest(std::uint64_t time, timer_id id, lock_type& lock) KESTREL_REQUIRES(mutex_) {
     if (armed_ == at_once)
       return true;
     const std::uint32_t claim = hold(id);
@@ -242,7 +246,7 @@ private:
   /// If Asio has no memory for the driver's timer, nobody would come for what is pending. So a
   /// handler is posted, which tries again in the next run(): what is thrown leaves this one.
   template <class Arm>
-  void arm_or_post(Arm&& arm, lock_type& lock) {
+  void arm_or_post(Arm&& arm, lock_type& lock) KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     KESTREL_TRY { arm(); }
     KESTREL_CATCH_ALL {
       post_resume(lock);
@@ -250,8 +254,8 @@ private:
     }
   }
 
-  void file_claimed(timer_id id, lock_type& lock) {
-    arm_or_post([&] { file_again(id); }, lock);
+  void file_claimed(timer_id id, lock_type& lock) KESTREL_REQUIRES(mutex_) {
+    arm_or_post([&]() KESTREL_UNCHECKED_LOCKING { file_again(id); }, lock);
   }
 
   struct resumption {
@@ -276,7 +280,7 @@ private:
 
   /// Not under the lock, since nobody knows what an executor does. If it takes no handler, the
   /// driver comes instead, which has its memory.
-  void post_resume(lock_type& lock) {
+  void post_resume(lock_type& lock) KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     armed_ = at_once;
     const std::uint64_t before = batches_;
     const Executor executor = *executor_;
@@ -294,7 +298,7 @@ private:
     lock.lock();
   }
 
-  void come_without_posting() {
+  void come_without_posting() KESTREL_REQUIRES(mutex_) {
     armed_ = never;
     if (!shut_down_ && wheel_.next_wake() != never)
       arm_if_earlier();
@@ -303,19 +307,20 @@ private:
   // Between its claim and its start, a timer is on hold: the lock may be released, and who
   // postpones it then takes it back.
 
-  std::uint32_t hold(timer_id id) {
+  std::uint32_t hold(timer_id id) KESTREL_REQUIRES(mutex_) {
     wheel_.get(id)->on_hold = true;
     return wheel_.claim_of(id);
   }
 
-  bool release(timer_id id, std::uint32_t claim) {
+  bool release(timer_id id, std::uint32_t claim) KESTREL_REQUIRES(mutex_) {
     if (wheel_.claim_of(id) != claim)
       return false;
     wheel_.get(id)->on_hold = false;
     return true;
   }
 
-  KESTREL_ALWAYS_INLINE void run(timer_id id, std::uint64_t time, lock_type& lock) {
+  KESTREL_ALWAYS_INLINE void run(timer_id id, std::uint64_t time, lock_type& lock)
+      KESTREL_REQUIRES(mutex_) {
     pending_timer& t = wheel_.claimed_payload(id);
     if (t.action.has_own_executor())
       send(id, lock);
@@ -333,10 +338,10 @@ private:
   };
 
   /// The timer stays claimed until it is delivered, lost, cancelled, or postponed.
-  void send(timer_id id, lock_type& lock) {
+  void send(timer_id id, lock_type& lock) KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     struct released final : unlockable {
       explicit released(lock_type& l) : lock{l} {}
-      void unlock() override { lock.unlock(); }
+      void unlock() override KESTREL_UNCHECKED_LOCKING { lock.unlock(); }
       lock_type& lock;
     } held(lock);
     departure sent{id, hold(id), departing_, false};
@@ -365,20 +370,20 @@ private:
     lock.lock();
   }
 
-  void end_departure(const departure& sent) noexcept {
+  void end_departure(const departure& sent) noexcept KESTREL_REQUIRES(mutex_) {
     departure** d = &departing_;
     while (*d != &sent)
       d = &(*d)->next;
     *d = sent.next;
   }
 
-  void begin_delivery() {
+  void begin_delivery() KESTREL_REQUIRES(mutex_) {
     if (!work_)
       work_.emplace(net::prefer(*executor_, net::execution::outstanding_work.tracked));
     ++deliveries_;
   }
 
-  void count_delivery_down() noexcept {
+  void count_delivery_down() noexcept KESTREL_REQUIRES(mutex_) {
     if (--deliveries_ == 0)
       work_.reset();
   }
@@ -403,7 +408,8 @@ private:
   }
 
   /// The timer's executor calls nothing any more, so the timer ends; a periodic one, too.
-  void end_lost(timer_id id, std::uint32_t claim, leftovers& left) noexcept {
+  void end_lost(timer_id id, std::uint32_t claim, leftovers& left) noexcept
+      KESTREL_REQUIRES(mutex_) {
     if (!release(id, claim))
       return; // cancelled or postponed on the way
     pending_timer& t = wheel_.claimed_payload(id);
@@ -429,7 +435,8 @@ private:
 
   /// `time` is the last reading of the clock.
   KESTREL_ALWAYS_INLINE void fire(timer_id id, pending_timer& t, std::uint64_t time,
-                                  lock_type& lock) {
+                                  lock_type& lock)
+      KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     counters_.lateness.add(lateness(wheel_.claimed_deadline(id), time));
     clock_.note_firing();
     if (t.is_periodic())
@@ -445,12 +452,14 @@ private:
     return std::chrono::nanoseconds(static_cast<std::int64_t>(time - deadline));
   }
 
-  void fire_watched(timer_id id, pending_timer& t, lock_type& lock) {
+  void fire_watched(timer_id id, pending_timer& t, lock_type& lock)
+      KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     const firing_notice notice(*this, take_watch(id), true);
     fire_once(id, t, lock);
   }
 
-  KESTREL_ALWAYS_INLINE void fire_once(timer_id id, pending_timer& t, lock_type& lock) {
+  KESTREL_ALWAYS_INLINE void fire_once(timer_id id, pending_timer& t, lock_type& lock)
+      KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     callback action(std::move(t.action));
     wheel_.end_claimed(id);
     if (wheel_.empty())
@@ -461,7 +470,8 @@ private:
 
   /// The timer stays pending, with its next deadline, while its callback runs; it is filed again
   /// afterwards, and so never overlaps itself.
-  void fire_period(timer_id id, pending_timer& t, lock_type& lock) {
+  void fire_period(timer_id id, pending_timer& t, lock_type& lock)
+      KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     const firing_notice notice(*this, t.watched ? watches_[id.index()] : nullptr, false);
     const std::uint64_t missed = begin_next_period(id, t);
     callback action(std::move(t.action));
@@ -475,7 +485,7 @@ private:
   }
 
   /// Returns how many periods are left out.
-  std::uint64_t begin_next_period(timer_id id, const pending_timer& t) {
+  std::uint64_t begin_next_period(timer_id id, const pending_timer& t) KESTREL_REQUIRES(mutex_) {
     const std::uint64_t time = clock_.now();
     const std::uint64_t due = wheel_.claimed_deadline(id);
     const auto policy = static_cast<missed_periods>(t.policy);
@@ -493,7 +503,8 @@ private:
 
   /// If the timer was cancelled or its callback replaced meanwhile, `action` is left to the caller,
   /// who destroys it outside the lock.
-  void put_back(timer_id id, callback& action, lock_type& lock) {
+  void put_back(timer_id id, callback& action, lock_type& lock)
+      KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     const std::lock_guard relocked(lock);
     if (pending_timer* t = wheel_.get(id)) {
       if (!t->action)
@@ -536,9 +547,10 @@ private:
   }
 
   std::atomic<std::size_t> announcing_ = 0;
-  std::uint64_t batches_ = 0;      // how many have begun
-  std::size_t deliveries_ = 0;     // how many are under way
-  departure* departing_ = nullptr; // those that are just being posted, one for each thread
+  std::uint64_t batches_ KESTREL_GUARDED_BY(mutex_) = 0;  // how many have begun
+  std::size_t deliveries_ KESTREL_GUARDED_BY(mutex_) = 0; // how many are under way
+  departure* departing_ KESTREL_GUARDED_BY(mutex_) =
+      nullptr; // those that are just being posted, one for each thread
 };
 
 } // namespace detail

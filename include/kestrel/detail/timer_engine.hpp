@@ -255,21 +255,24 @@ public:
 
   // ---- For an owner that keeps more under the wheel's lock, and holds it
 
-  [[nodiscard]] lock_type lock() const { return lock_type(mutex_); }
+  [[nodiscard]] lock_type lock() const KESTREL_UNCHECKED_LOCKING { return lock_type(mutex_); }
 
-  timer_id locked_schedule_at(std::uint64_t deadline, pending_timer&& entry) {
+  timer_id locked_schedule_at(std::uint64_t deadline,
+                              pending_timer&& entry) KESTREL_UNCHECKED_LOCKING {
     return insert(deadline, entry);
   }
 
-  bool locked_postpone_at(timer_id id, std::uint64_t deadline) {
+  bool locked_postpone_at(timer_id id, std::uint64_t deadline) KESTREL_UNCHECKED_LOCKING {
     return move(id, deadline, keep_callback(id));
   }
 
   /// Asks the memory for what `locked_postpone_at` will read.
-  void locked_prefetch(timer_id id) const noexcept { wheel_.prefetch(id); }
+  void locked_prefetch(timer_id id) const noexcept KESTREL_UNCHECKED_LOCKING {
+    wheel_.prefetch(id);
+  }
 
   /// Not for callbacks that must be destroyed outside the lock.
-  bool locked_cancel(timer_id id) {
+  bool locked_cancel(timer_id id) KESTREL_UNCHECKED_LOCKING {
     leftovers left;
     return cancel(id, left);
   }
@@ -416,7 +419,7 @@ public:
   }
 
 private:
-  void let_go_of_context() noexcept {
+  void let_go_of_context() noexcept KESTREL_REQUIRES(mutex_) {
     driver_.reset();
     work_.reset();
     executor_.reset();
@@ -429,7 +432,8 @@ private:
   /// Saturates at the largest time point. A delay of zero or less is over: its deadline is the last
   /// tick before now, hence it is due at once, after whatever was due before it. Not so that of a
   /// periodic timer, since it is the base of all that follow: it is now, and due at the next tick.
-  std::uint64_t deadline_after(std::uint64_t time, std::int64_t delay, bool periodic) {
+  std::uint64_t deadline_after(std::uint64_t time, std::int64_t delay, bool periodic)
+      KESTREL_REQUIRES(mutex_) {
     wheel_.skip_to(time);
     if (delay > 0)
       return saturating_add(clock_.start_of_delay(time), static_cast<std::uint64_t>(delay));
@@ -437,7 +441,7 @@ private:
   }
 
   /// Asked only where it matters, since it reads the payload.
-  bool is_periodic(timer_id id, std::int64_t delay) {
+  bool is_periodic(timer_id id, std::int64_t delay) KESTREL_REQUIRES(mutex_) {
     if (delay > 0)
       return false;
     const pending_timer* t = wheel_.get(id);
@@ -446,18 +450,18 @@ private:
 
   // ---- Operations, under the lock
 
-  void require_running() const {
+  void require_running() const KESTREL_REQUIRES(mutex_) {
     if (shut_down_)
       throw_error(errc::shut_down);
   }
 
-  void require_room(std::size_t n) const {
+  void require_room(std::size_t n) const KESTREL_REQUIRES(mutex_) {
     require_running();
     if (n > limit_ - (std::min)(limit_, wheel_.size()))
       throw_error(errc::too_many_timers, "limit = " + std::to_string(limit_));
   }
 
-  timer_id insert(std::uint64_t deadline, pending_timer& entry) {
+  timer_id insert(std::uint64_t deadline, pending_timer& entry) KESTREL_REQUIRES(mutex_) {
     if (wheel_.size() >= limit_)
       require_room(1);
     const timer_id id = wheel_.insert_at(deadline, std::move(entry));
@@ -470,7 +474,8 @@ private:
     return id;
   }
 
-  timer_id insert(std::uint64_t deadline, pending_timer& entry, timer_link* link) {
+  timer_id insert(std::uint64_t deadline, pending_timer& entry, timer_link* link)
+      KESTREL_REQUIRES(mutex_) {
     const timer_id id = insert(deadline, entry);
     if (link != nullptr)
       link->set_id(id);
@@ -482,8 +487,8 @@ private:
     return link.is_whole() && (!t.action || t.action.link() == &link);
   }
 
-  bool cancel(timer_id id, leftovers& left) {
-    const bool was_pending = wheel_.cancel(id, [&](pending_timer&& t) {
+  bool cancel(timer_id id, leftovers& left) KESTREL_REQUIRES(mutex_) {
+    const bool was_pending = wheel_.cancel(id, [&](pending_timer&& t) KESTREL_UNCHECKED_LOCKING {
       left.action = std::move(t.action);
       if (t.watched)
         left.told.add(*this, take_watch(id)->cancel());
@@ -496,18 +501,19 @@ private:
     return true;
   }
 
-  auto keep_callback(timer_id id) noexcept {
-    return [this, id](std::uint64_t deadline) { return wheel_.postpone_at(id, deadline); };
+  auto keep_callback(timer_id id) noexcept KESTREL_REQUIRES(mutex_) {
+    return [this, id](std::uint64_t deadline)
+               KESTREL_UNCHECKED_LOCKING { return wheel_.postpone_at(id, deadline); };
   }
 
-  auto swap_callback(timer_id id, callback& action) noexcept {
-    return [this, id, &action](std::uint64_t deadline) {
+  auto swap_callback(timer_id id, callback& action) noexcept KESTREL_REQUIRES(mutex_) {
+    return [this, id, &action](std::uint64_t deadline) KESTREL_UNCHECKED_LOCKING {
       return wheel_.postpone_at(id, deadline,
                                 [&action](pending_timer& t) { swap(t.action, action); });
     };
   }
 
-  bool replace(timer_id id, std::uint64_t deadline, callback& action) {
+  bool replace(timer_id id, std::uint64_t deadline, callback& action) KESTREL_REQUIRES(mutex_) {
     if (!move(id, deadline, swap_callback(id, action)))
       return false;
     action.disconnect(); // that is the old one now
@@ -515,7 +521,8 @@ private:
   }
 
   template <class PostponeTo>
-  bool move(timer_id id, std::uint64_t deadline, const PostponeTo& postpone_to) {
+  bool move(timer_id id, std::uint64_t deadline, const PostponeTo& postpone_to)
+      KESTREL_REQUIRES(mutex_) {
     if (armed_ == never) {
       // All timers are out, and this one may be filed: then someone has to come.
       if (!wheel_.expiry(id))
@@ -532,21 +539,23 @@ private:
   }
 
   /// When the first of a batch is due. Once a handler is on its way, `arm_if_earlier` cannot fail.
-  std::uint64_t earliest(std::uint64_t time, std::span<timer_spec* const> specs) {
+  std::uint64_t earliest(std::uint64_t time, std::span<timer_spec* const> specs)
+      KESTREL_REQUIRES(mutex_) {
     std::uint64_t first = never;
     for (const timer_spec* s : specs)
       first = (std::min)(first, deadline_after(time, s->delay, s->interval != 0));
     return tick_at_or_after(first);
   }
 
-  std::uint64_t tick_at_or_after(std::uint64_t time) const noexcept {
+  std::uint64_t tick_at_or_after(std::uint64_t time) const noexcept KESTREL_REQUIRES(mutex_) {
     const std::uint64_t tick = wheel_.geometry().granularity();
     return saturating_add(time, tick - 1) / tick * tick;
   }
 
   context_registry* registry_ = nullptr; // as long as this is in it
-  std::size_t limit_ = max_timers;       // of those that are pending; 0 once shut down
-  std::vector<std::weak_ptr<notice_listener>> followers_;
+  std::size_t
+      limit_ KESTREL_GUARDED_BY(mutex_) = max_timers; // of those that are pending; 0 once shut down
+  std::vector<std::weak_ptr<notice_listener>> followers_ KESTREL_GUARDED_BY(mutex_);
 };
 
 } // namespace detail
