@@ -259,15 +259,17 @@ sample fire(stage<Timers>& s) {
 
 // ---- The same as benchmarks
 
+constexpr std::chrono::milliseconds once{0};
+
 /// Does rounds of `Operation` until every timer has had its turn, and then for `state`, until there
-/// are enough operations for a figure or enough time has passed.
+/// are enough operations for a figure or `patience` is over; or a single round, `once`.
 template <class Timers, sample (*Operation)(stage<Timers>&)>
 void measure(benchmark::State& state, std::chrono::milliseconds patience) {
   constexpr std::size_t enough = 1 << 21;
   const auto n = static_cast<std::size_t>(state.range(0));
   stage<Timers> s(n);
   const double bytes = s.bytes_per_timer();
-  for (std::size_t done = 0; done < n;)
+  for (std::size_t done = patience == once ? n : 0; done < n;)
     done += Operation(s).operations;
   for (auto _ : state) {
     sample total;
