@@ -91,11 +91,13 @@ using timeout_at = lent_timeout<basic_wheel_timer<Clock, Executor>, typename Clo
 /// distinct objects safe, shared objects unsafe.
 /// Complexity: O(1), with a lock of the wheel to initiate and one to complete. Once the wheel has
 /// grown, nothing is allocated; no memory is held when the handler is called.
-/// Exceptions: `errc::invalid_delay` for a delay that is not a number. The initiating function
-/// throws `errc::shut_down` if the wheel has ended, and what the operation's throws: no timer is
-/// left then, and no handler is called.
-/// Lifetime: the timer goes with the operation, also if that is destroyed with its context. A token
-/// may outlive its wheel.
+/// Errors: `errc::too_many_timers` beyond the limit of the wheel (`wheel_limit`), and
+/// `errc::shut_down` if it has ended: then the operation has not begun, and its handler is told, if
+/// it is one of `error_code` or `exception_ptr` and of results that have a default; others are
+/// thrown at. Exceptions: `errc::invalid_delay` for a delay that is not a number. The initiating
+/// function throws `bad_alloc` and what the operation's throws: no timer is left then, and no
+/// handler is called. Lifetime: the timer goes with the operation, also if that is destroyed with
+/// its context. A token may outlive its wheel.
 ///
 /// Without a token to adapt, it stands for the operation's default token, `async_wait(cancel_after(
 /// 5s))`, and may be given another one later, as `operation | cancel_after(5s)` does for a deferred
@@ -277,7 +279,7 @@ struct async_result<kestrel::cancel_after_t<CompletionToken, Timeout>, Signature
   static decltype(auto) initiate(Initiation&& initiation, Token&& adapted, Args&&... args) {
     CompletionToken token(std::forward<Token>(adapted).token);
     return async_initiate<CompletionToken, Signatures...>(
-        kestrel::detail::initiate_timed<std::decay_t<Initiation>, Timeout>(
+        kestrel::detail::initiate_timed<std::decay_t<Initiation>, Timeout, Signatures...>(
             // NOLINTNEXTLINE(bugprone-use-after-move): it is another member
             std::forward<Initiation>(initiation), std::forward<Token>(adapted).timeout),
         token, std::forward<Args>(args)...);

@@ -223,7 +223,8 @@ public:
     ec = {};
   }
 
-  /// Waits until the expiry: `void(error_code)`, `operation_aborted` if the wait was cancelled.
+  /// Waits until the expiry: `void(error_code)`, `operation_aborted` if the wait was cancelled,
+  /// `errc::too_many_timers` if the timer is one beyond the `wheel_limit` of its context.
   ///
   /// The handler is called exactly once, on its associated executor, which is the timer's if it has
   /// none, and never from inside this function. Cancellation types: terminal, partial, total, also

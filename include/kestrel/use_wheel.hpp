@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// use_wheel: which wheel the steady_timers and timeouts of an execution context share.
+// use_wheel: which wheel the steady_timers and timeouts of an execution context share; wheel_limit:
+// how many of them may be pending.
 
 #ifndef KESTREL_USE_WHEEL_HPP
 #define KESTREL_USE_WHEEL_HPP
@@ -10,6 +11,7 @@
 #include <kestrel/wheel_config.hpp>
 
 #include <chrono>
+#include <cstddef>
 
 KESTREL_BEGIN_NAMESPACE
 
@@ -32,6 +34,30 @@ KESTREL_BEGIN_NAMESPACE
 template <class Clock = std::chrono::steady_clock>
 void use_wheel(net::execution_context& context, const wheel_config& config) {
   net::use_service<detail::context_wheel<Clock>>(context).configure(config);
+}
+
+/// Refuses timers beyond `n` that are pending on that wheel, where others decide how many there
+/// are: a server's peers, if there is a timer for each connection. A `steady_timer` counts while it
+/// is waited for, whatever the number of its waits, and so does an operation with a `cancel_after`.
+/// Those that are pending remain. At first, 2^30. If there is no wheel yet, it is made, with the
+/// default geometry.
+///
+/// What is refused has not begun: its handler gets `errc::too_many_timers` (see `cancel_after` for
+/// operations whose handlers cannot). A timer that is lent to `cancel_after` and refused cancels the
+/// operation.
+///
+/// Thread safety: safe.
+///
+///     kestrel::wheel_limit(io, 2 * max_connections);
+template <class Clock = std::chrono::steady_clock>
+void wheel_limit(net::execution_context& context, std::size_t n) {
+  net::use_service<detail::context_wheel<Clock>>(context).limit(n);
+}
+
+/// How many may be pending.
+template <class Clock = std::chrono::steady_clock>
+[[nodiscard]] std::size_t wheel_limit(net::execution_context& context) {
+  return net::use_service<detail::context_wheel<Clock>>(context).limit();
 }
 
 KESTREL_END_NAMESPACE

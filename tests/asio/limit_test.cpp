@@ -4,13 +4,28 @@
 // many is refused, and nothing else changes. And what such a peer may do within it.
 
 #include "error_of.hpp"
-#include "manual_clock.hpp"
+#include "timer_kinds.hpp"
 
+#include <kestrel/cancel_after.hpp>
+#include <kestrel/steady_timer.hpp>
 #include <kestrel/timer_service.hpp>
+#include <kestrel/use_wheel.hpp>
+
+#include <asio/post.hpp>
+
+#if defined(ASIO_HAS_CO_AWAIT)
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/use_awaitable.hpp>
+#endif
 
 #include <catch.hpp>
 
 #include <cstddef>
+#include <deque>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 using namespace kestrel_tests;
@@ -176,3 +191,171 @@ TEST_CASE_METHOD(one_wheel, "A peer that arms, resets and cancels within the lim
   CHECK(wheel.size() == limit);
   CHECK(wheel.stats().stale_entries <= 4 * limit + 16 * 577);
 }
+
+// ---- The wheel that a context shares
+
+namespace {
+
+using limit_codes = std::vector<asio::error_code>;
+
+auto note_code(limit_codes& told) {
+  return [&told](asio::error_code ec) { told.push_back(ec); };
+}
+
+const asio::error_code no_error;
+const asio::error_code was_aborted = asio::error::operation_aborted;
+const asio::error_code beyond_limit = make_error_code(too_many);
+
+} // namespace
+
+TEST_CASE("A steady_timer beyond the limit of its context is refused, and the others go on",
+          "[limit][steady_timer]") {
+  const at_start clock;
+  asio::io_context io;
+  CHECK(kestrel::wheel_limit<manual_clock>(io) == std::size_t{1} << 30);
+  kestrel::wheel_limit<manual_clock>(io, 2);
+  CHECK(kestrel::wheel_limit<manual_clock>(io) == 2);
+  limit_codes told;
+  limit_codes beyond;
+  kestrel_timer first(io, 10ms);
+  kestrel_timer second(io, 20ms);
+  kestrel_timer third(io, 15ms);
+  first.async_wait(note_code(told));
+  first.async_wait(note_code(told)); // one timer, whatever its waits
+  second.async_wait(note_code(told));
+  third.async_wait(note_code(beyond));
+  CHECK(beyond.empty()); // never inline
+  settle(io);
+  CHECK(beyond == limit_codes{beyond_limit});
+  CHECK(third.cancel() == 0);
+  CHECK(told.empty());
+  stall(io, 10ms);
+  CHECK(told == limit_codes{no_error, no_error});
+  third.async_wait(note_code(beyond)); // there is room again
+  stall(io, 10ms);
+  CHECK(told.size() == 3);
+  CHECK(beyond == limit_codes{beyond_limit, no_error});
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("At the limit of its context, a steady_timer may be reset, and one that was cancelled "
+          "makes room",
+          "[limit][steady_timer]") {
+  const at_start clock;
+  asio::io_context io;
+  constexpr std::size_t limit = 20;
+  kestrel::wheel_limit<manual_clock>(io, limit);
+  std::deque<kestrel_timer> timers;
+  limit_codes told;
+  for (std::size_t i = 0; i != limit; ++i) {
+    timers.emplace_back(io, 10ms);
+    timers.back().async_wait(note_code(told));
+  }
+  for (kestrel_timer& t : timers) {
+    CHECK(t.expires_after(20ms) == 1);
+    t.async_wait(note_code(told));
+  }
+  settle(io);
+  CHECK(told == limit_codes(limit, was_aborted));
+  for (kestrel_timer& t : timers) // all but one of them, for as many new ones
+    if (&t != &timers.front())
+      t.cancel();
+  limit_codes others;
+  for (std::size_t i = 1; i != limit; ++i) {
+    timers.emplace_back(io, 20ms);
+    timers.back().async_wait(note_code(others));
+  }
+  kestrel_timer beyond(io, 20ms);
+  beyond.async_wait(note_code(others));
+  settle(io);
+  CHECK(others == limit_codes{beyond_limit});
+  stall(io, 20ms);
+  CHECK(others.size() == limit);
+  CHECK(others.back() == no_error);
+}
+
+TEST_CASE_METHOD(one_wheel, "An operation whose timeout is beyond the limit has not begun",
+                 "[limit][cancel_after]") {
+  limit_codes told;
+  const auto on_own_wheel = [&](auto handler) {
+    return kestrel::cancel_after(wheel, 10ms, std::move(handler));
+  };
+  const auto on_shared_wheel = [](auto handler) {
+    return kestrel::cancel_after(1h, std::move(handler));
+  };
+  const auto check = [&](auto limit, auto with_timeout) {
+    limit(1);
+    asio_timer first(io, manual_clock::time_point::max());
+    asio_timer second(io, manual_clock::time_point::max());
+    first.async_wait(with_timeout(note_code(told)));
+    second.async_wait(with_timeout(note_code(told)));
+    CHECK(told.empty());
+    settle(io);
+    CHECK(told == limit_codes{beyond_limit});
+    CHECK(second.cancel() == 0);
+    first.cancel();
+    settle(io);
+    second.async_wait(with_timeout(note_code(told)));
+    settle(io);
+    CHECK(told == limit_codes{beyond_limit, was_aborted});
+    CHECK(second.cancel() == 1);
+    settle(io);
+    CHECK(told == limit_codes{beyond_limit, was_aborted, was_aborted});
+    limit(0);
+    asio::post(io, kestrel::cancel_after(1h, [] {})); // whose handler cannot be told
+  };
+  SECTION("on a wheel that is given") {
+    check([&](std::size_t n) { wheel.limit(n); }, on_own_wheel);
+  }
+  SECTION("on the wheel of the context") {
+    const auto limit = [&](std::size_t n) { kestrel::wheel_limit(io, n); };
+    CHECK(error_of([&] { check(limit, on_shared_wheel); }) == too_many);
+  }
+  SECTION("by a steady_timer that is lent: then it is cancelled at once") {
+    kestrel::wheel_limit<manual_clock>(io, 0);
+    asio_timer operation(io, manual_clock::time_point::max());
+    kestrel_timer lent(io);
+    operation.async_wait(kestrel::cancel_after(lent, 1h, note_code(told)));
+    settle(io);
+    CHECK(told == limit_codes{was_aborted});
+  }
+}
+
+#if defined(ASIO_HAS_CO_AWAIT)
+
+TEST_CASE("A coroutine catches that its timer is beyond the limit, and goes on",
+          "[limit][steady_timer][cancel_after]") {
+  const at_start clock;
+  asio::io_context io;
+  kestrel::wheel_limit(io, 0);
+  kestrel::wheel_limit<manual_clock>(io, 0);
+  limit_codes caught;
+  const auto attempt = [&](auto wait) -> asio::awaitable<void> {
+    try {
+      co_await wait();
+    } catch (const asio::system_error& e) {
+      caught.push_back(e.code());
+    }
+  };
+  kestrel_timer timer(io, 10ms);
+  asio_timer operation(io, 10h);
+  asio::co_spawn(
+      io,
+      [&]() -> asio::awaitable<void> {
+        co_await attempt([&] { return timer.async_wait(asio::use_awaitable); });
+        co_await attempt(
+            [&] { return operation.async_wait(kestrel::cancel_after(1s, asio::use_awaitable)); });
+        try {
+          co_await asio::co_spawn(
+              io, []() -> asio::awaitable<void> { co_return; },
+              kestrel::cancel_after(1s, asio::use_awaitable));
+        } catch (const std::system_error& e) {
+          caught.push_back(e.code());
+        }
+      },
+      asio::detached);
+  settle(io);
+  CHECK(caught == limit_codes{beyond_limit, beyond_limit, beyond_limit});
+}
+
+#endif

@@ -20,6 +20,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -64,14 +65,22 @@ public:
 
   // ---- Waits
 
-  /// All waits of a queue are for the same deadline.
+  /// All waits of a queue are for the same deadline. One beyond the limit is told so, and that not
+  /// under the lock: an exception would end the program if a coroutine is what waits.
   void wait(wait_queue& queue, std::uint64_t deadline, timer_wait_ptr wait) {
     queue.may_wait = true;
-    const auto lock = engine_->lock();
+    auto lock = engine_->lock();
     if (shut_down_)
       return; // as if it had been there before
-    if (queue.waits.empty())
-      file(queue, deadline);
+    if (queue.waits.empty()) {
+      try {
+        file(queue, deadline);
+      } catch (const std::system_error& e) {
+        lock.unlock();
+        wait.release()->complete(e.code());
+        return;
+      }
+    }
     queue.waits.push(std::move(wait));
   }
 
@@ -214,7 +223,10 @@ private:
     ++waiting_;
   }
 
+  /// At the limit, an entry that is idle makes room.
   timer_id insert(wait_queue& queue, std::uint64_t deadline) {
+    if (engine_->locked_is_full() && idle_.first() != nullptr)
+      withdraw_idle(*idle_.first());
     return engine_->locked_schedule_at(deadline, pending_timer(0, missed_periods::skip, false,
                                                                engine_->memory_of_callables(),
                                                                expiry{this, &queue}));

@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <memory>
 #include <mutex>
 
@@ -65,6 +66,10 @@ public:
     else if (config != config_)
       throw_error(errc::wheel_in_use, all_fields(config) + ", but it has " + all_fields(config_));
   }
+
+  /// Of timers that are pending, on the wheel there is or that `get` makes.
+  void limit(std::size_t n) { get()->limit(n); }
+  [[nodiscard]] std::size_t limit() { return get()->limit(); }
 
 private:
   void shutdown() override {} // the engine is told by the context's registry

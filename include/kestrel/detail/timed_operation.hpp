@@ -12,8 +12,10 @@
 #include <kestrel/detail/timer_host.hpp>
 
 #include <atomic>
+#include <exception>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -255,8 +257,55 @@ auto context_of(const Executor& executor)
   return net::query(executor, net::execution::context);
 }
 
+/// How the handler of an operation is told that this could not begin, by its signature: an error
+/// first, and nothing else.
+template <class... Signatures>
+struct refusal {
+  static constexpr bool can_be_told = false;
+};
+
+template <class... Results>
+requires(std::is_default_constructible_v<std::decay_t<Results>>&&...) struct refusal<
+    void(net::error_code, Results...)> {
+  static constexpr bool can_be_told = true;
+
+  template <class Handler>
+  static void tell(Handler&& handler, const std::system_error& why) {
+    std::forward<Handler>(handler)(net::error_code(why.code()), std::decay_t<Results>()...);
+  }
+};
+
+template <class... Results>
+requires(std::is_default_constructible_v<std::decay_t<Results>>&&...) struct refusal<
+    void(std::exception_ptr, Results...)> {
+  static constexpr bool can_be_told = true;
+
+  template <class Handler>
+  static void tell(Handler&& handler, const std::system_error& why) {
+    std::forward<Handler>(handler)(std::make_exception_ptr(why), std::decay_t<Results>()...);
+  }
+};
+
+/// The handler of an operation that could not begin, as what is posted.
+template <class Handler, class Refusal>
+class refused_handler {
+public:
+  using allocator_type = typename net::associated_allocator<Handler>::type;
+
+  refused_handler(Handler&& handler, const std::system_error& why)
+      : handler_(std::move(handler)), why_(why) {}
+
+  allocator_type get_allocator() const noexcept { return net::get_associated_allocator(handler_); }
+
+  void operator()() { Refusal::tell(std::move(handler_), why_); }
+
+private:
+  Handler handler_;
+  std::system_error why_;
+};
+
 /// Initiates an operation with a timeout.
-template <class Initiation, class Timeout>
+template <class Initiation, class Timeout, class... Signatures>
 class initiate_timed {
 public:
   using executor_type = typename net::associated_executor<Initiation, net::any_io_executor>::type;
@@ -308,7 +357,18 @@ private:
                 Args&&... args) const {
     using handler_type = std::decay_t<Handler>;
     using operation = timed_operation<Executor, Timeout>;
-    const auto op = operation::make(timeout_, executor);
+    typename operation::pointer op;
+    if constexpr (refusal<Signatures...>::can_be_told) {
+      // An exception would end the program if a coroutine is what waits: Asio lets none through.
+      try {
+        op = operation::make(timeout_, executor);
+      } catch (const std::system_error& why) {
+        return net::post(executor, refused_handler<handler_type, refusal<Signatures...>>(
+                                       handler_type(std::forward<Handler>(handler)), why));
+      }
+    } else {
+      op = operation::make(timeout_, executor);
+    }
     const auto timed = [&]() -> timed_handler<handler_type, operation> {
       KESTREL_TRY { return {handler_type(std::forward<Handler>(handler)), op}; }
       KESTREL_CATCH_ALL {

@@ -266,6 +266,9 @@ public:
     return move(id, deadline, keep_callback(id));
   }
 
+  /// Whether `locked_schedule_at` is refused for the limit.
+  [[nodiscard]] bool locked_is_full() const noexcept { return wheel_.size() >= limit_; }
+
   /// Asks the memory for what `locked_postpone_at` will read.
   void locked_prefetch(timer_id id) const noexcept KESTREL_UNCHECKED_LOCKING {
     wheel_.prefetch(id);
