@@ -7,10 +7,12 @@
 //
 // Another thread sends a byte to the context, waits for it to come back, and sends the next. The
 // figures: nanoseconds for a callback, from the first to the last; the longest and the median time
-// that a byte was on its way while callbacks ran, in microseconds.
+// that a byte was on its way while callbacks ran, in microseconds. Besides, how long the longest
+// cancellation takes when all timers are in one slot.
 
 #include <kestrel/steady_timer.hpp>
 #include <kestrel/timer_wheel.hpp>
+#include <kestrel/wheel.hpp>
 
 #include <asio/buffer.hpp>
 #include <asio/error_code.hpp>
@@ -149,5 +151,29 @@ DUE_TOGETHER(asio_timers);
 DUE_TOGETHER(wheel);
 DUE_TOGETHER(kestrel_timers);
 #undef DUE_TOGETHER
+
+/// The longest cancellation, when so many timers share a slot: the one that cleans it of those that
+/// were cancelled before.
+void cleaning_one_slot(benchmark::State& state) {
+  for (auto _ : state) {
+    kestrel::wheel<std::uint32_t> timers;
+    std::vector<kestrel::timer_id> ids;
+    for (std::uint32_t i = 0; i != static_cast<std::uint32_t>(state.range(0)); ++i)
+      ids.push_back(timers.insert(300, i));
+    std::chrono::duration<double> longest{};
+    for (const kestrel::timer_id id : ids) {
+      const clock_type::time_point start = clock_type::now();
+      timers.cancel(id);
+      longest = std::max<std::chrono::duration<double>>(longest, clock_type::now() - start);
+    }
+    state.SetIterationTime(longest.count());
+  }
+}
+BENCHMARK(cleaning_one_slot)
+    ->Arg(100'000)
+    ->Arg(1'000'000)
+    ->Iterations(5)
+    ->UseManualTime()
+    ->Unit(benchmark::kMillisecond);
 
 } // namespace
