@@ -43,8 +43,8 @@ void use_wheel(net::execution_context& context, const wheel_config& config) {
 /// default geometry.
 ///
 /// What is refused has not begun: its handler gets `errc::too_many_timers` (see `cancel_after` for
-/// operations whose handlers cannot). A timer that is lent to `cancel_after` and refused cancels the
-/// operation.
+/// operations whose handlers cannot). A timer that is lent to `cancel_after` and refused cancels
+/// the operation.
 ///
 /// Thread safety: safe.
 ///
