@@ -230,7 +230,7 @@ plant(11 "a timer that could not be scheduled stays" detail/timer_engine.hpp asi
 [[      KESTREL_RETHROW;]])
 
 plant(11 "a timer that no memory is left to wake for sleeps on" detail/timer_dispatcher.hpp
-  asio/bad_alloc
+  asio/bad_alloc_firing
 [[    KESTREL_CATCH_ALL {
       post_resume(lock);
       KESTREL_RETHROW;
