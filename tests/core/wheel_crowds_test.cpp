@@ -35,11 +35,11 @@ constexpr std::uint32_t million = 1'000'000;
 /// Advances, and tells how many entries were looked at. `f` gets each id that is due.
 template <class Wheel, class F>
 std::size_t entries_looked_at(Wheel& wheel, tick to, F&& f) {
-  constexpr std::size_t plenty = std::numeric_limits<std::size_t>::max();
-  std::size_t budget = plenty;
+  constexpr std::size_t unlimited = std::numeric_limits<std::size_t>::max();
+  std::size_t budget = unlimited;
   for (kestrel::timer_id id; wheel.claim(to, budget, id) == kestrel::claim_status::due;)
     f(id);
-  return plenty - budget;
+  return unlimited - budget;
 }
 
 } // namespace
