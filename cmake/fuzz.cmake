@@ -6,6 +6,7 @@
 #   cmake -P cmake/fuzz.cmake                       every target for a minute
 #   cmake -DSECONDS=600 -P cmake/fuzz.cmake         for ten
 #   cmake -DTARGETS=wheel -P cmake/fuzz.cmake       one target; separate several by commas
+#   cmake -DMERGE=ON -P cmake/fuzz.cmake            then adds inputs that reach more to tests/fuzz/corpus
 #
 # What was found is run again with: build/fuzz/bin/fuzz_<target> <file>
 
@@ -93,6 +94,27 @@ foreach(target IN LISTS TARGETS)
 endforeach()
 
 message("\nkestrel: fuzzed for ${SECONDS} s each, on ${KESTREL_JOBS} cores\n\n${report}")
+if(MERGE)
+  foreach(target IN LISTS TARGETS)
+    set(corpus "${KESTREL_SOURCE_DIR}/tests/fuzz/corpus/${target}")
+    # Small ones, and not for how often something is reached, which would be many more.
+    execute_process(
+      COMMAND
+        "${build_dir}/bin/fuzz_${target}" -merge=1 -max_len=300 -use_counters=0 -timeout=30
+        "-artifact_prefix=${build_dir}/found/${target}-" "${corpus}" "${build_dir}/corpus/${target}"
+      OUTPUT_QUIET ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY)
+    # Their names are hashes, of which a part is enough.
+    file(GLOB inputs "${corpus}/*")
+    foreach(input IN LISTS inputs)
+      cmake_path(GET input FILENAME name)
+      string(SUBSTRING "${name}" 0 12 name)
+      file(RENAME "${input}" "${corpus}/${name}")
+    endforeach()
+    list(LENGTH inputs count)
+    message(STATUS "kestrel: the corpus of ${target} has ${count} inputs")
+  endforeach()
+endif()
+
 if(failed)
   list(JOIN failed ", " failed)
   message(FATAL_ERROR " kestrel: ${failed} found something, or did not run; logs are in \

@@ -25,6 +25,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <limits>
 #include <memory>
 #include <new>
 #include <optional>
@@ -192,6 +193,8 @@ private:
     is_shut_down_ = false;
     io_was_lost_ = false;
     has_stepped_back_ = false;
+    was_limited_ = false;
+    limit_ = std::numeric_limits<std::size_t>::max();
   }
 
   void make_wheel(std::uint64_t geometry) {
@@ -373,6 +376,12 @@ private:
     case 6:
       return foreign_ids();
     default:
+      if (wheel_ != nullptr && what >= 128) {
+        limit_ = what < 192 ? in_.number(1) % 32 : std::numeric_limits<std::size_t>::max();
+        was_limited_ = true;
+        wheel_->limit(limit_);
+        return check(wheel_->limit() == (is_shut_down_ ? 0 : limit_), "the limit is what was set");
+      }
       if (!inside)
         settle();
     }
@@ -639,22 +648,28 @@ private:
     }
   }
 
-  /// Runs an operation that may fail. If it does, nothing has changed.
+  /// Runs an operation that may fail, and that schedules `added` timers. If it fails, nothing has
+  /// changed.
   template <class Operation>
-  bool attempt(Operation&& operation, kestrel::errc expected = kestrel::errc::shut_down) {
+  bool attempt(Operation&& operation, std::size_t added = 0,
+               kestrel::errc expected = kestrel::errc::shut_down) {
     const std::size_t budget = memory_is_short_ ? in_.number(1) % 4 : no_failure;
     const std::size_t size = wheel_->size();
     const auto before = wheel_->stats();
     try {
       const memory_for the_operation(budget);
       operation();
+      check(added == 0 || size + added <= limit_, "no more timers are pending than may be");
       return true;
     } catch (const std::bad_alloc&) {
       check(memory_is_short_, "there was memory");
     } catch (const thrown_by_move&) {
     } catch (const std::system_error& e) {
-      check(e.code() == expected && (is_shut_down_ || expected != kestrel::errc::shut_down),
-            "the error that was to come");
+      if (e.code() == kestrel::errc::too_many_timers)
+        check(added != 0 && size + added > limit_, "there was room");
+      else
+        check(e.code() == expected && (is_shut_down_ || expected != kestrel::errc::shut_down),
+              "the error that was to come");
     }
     const auto after = wheel_->stats();
     check(wheel_->size() == size && before.scheduled == after.scheduled &&
@@ -682,7 +697,7 @@ private:
     const ns d = delay();
     with_callable([&](auto&& f, std::size_t number, bool own) {
       timer_id id;
-      if (attempt([&] { id = wheel_->schedule_after(nanoseconds(d), std::move(f)); }))
+      if (attempt([&] { id = wheel_->schedule_after(nanoseconds(d), std::move(f)); }, 1))
         begins(id, number, own, oracle_->deadline_after(now(), d, false));
     });
   }
@@ -691,7 +706,7 @@ private:
     const ns deadline = around_now();
     with_callable([&](auto&& f, std::size_t number, bool own) {
       timer_id id;
-      if (attempt([&] { id = wheel_->schedule_at(time_at(deadline), std::move(f)); }))
+      if (attempt([&] { id = wheel_->schedule_at(time_at(deadline), std::move(f)); }, 1))
         begins(id, number, own, deadline);
     });
   }
@@ -702,10 +717,12 @@ private:
     const missed_periods policy = any_policy(interval);
     with_callable([&](auto&& f, std::size_t number, bool own) {
       timer_id id;
-      if (attempt([&] {
-            id =
-                wheel_->schedule_every(nanoseconds(d), nanoseconds(interval), std::move(f), policy);
-          }))
+      if (attempt(
+              [&] {
+                id = wheel_->schedule_every(nanoseconds(d), nanoseconds(interval), std::move(f),
+                                            policy);
+              },
+              1))
         begins(id, number, own, oracle_->deadline_after(now(), d, true), interval, policy);
     });
   }
@@ -713,7 +730,7 @@ private:
   void schedule_task() {
     if (std::optional<task> t = make_task()) {
       handle_type handle;
-      if (attempt([&] { handle = wheel_->schedule(t->description); })) {
+      if (attempt([&] { handle = wheel_->schedule(t->description); }, 1)) {
         begins(handle.id(), *t);
         read(handle, callables_[t->callable].timer);
       } else {
@@ -748,7 +765,7 @@ private:
     kestrel::timer_slot slot = std::move(slots_.back());
     slots_.pop_back();
     const timer_id id = slot.id();
-    if (attempt([&] { static_cast<void>(wheel_->schedule(std::move(slot), t->description)); })) {
+    if (attempt([&] { static_cast<void>(wheel_->schedule(std::move(slot), t->description)); }, 1)) {
       check(!slot, "a slot that was used is empty");
       begins(id, *t);
     } else {
@@ -762,7 +779,7 @@ private:
               static_cast<void>(
                   wheel_->schedule(std::move(slots_of_old_wheels_.back()), other->description));
             },
-            kestrel::errc::invalid_slot);
+            0, kestrel::errc::invalid_slot);
         check(!ok, "a slot of another wheel is refused");
         check_kept(*other);
       }
@@ -789,7 +806,7 @@ private:
     const auto schedule = [&] {
       batch = in_slots ? wheel_->schedule(slots, tasks) : wheel_->schedule(tasks);
     };
-    if (!attempt(schedule)) {
+    if (!attempt(schedule, tasks.size())) {
       for (const task& t : made)
         check_kept(t);
       return;
@@ -1076,7 +1093,7 @@ private:
     const memory_for this_handler(no_failure);
     check(!std::exchange(p.over, true), "a wait ends once");
     if (ec)
-      check(ec == asio::error::operation_aborted && (p.cut || is_shut_down_),
+      check(ec == asio::error::operation_aborted && (p.cut || is_shut_down_ || was_limited_),
             "a wait is aborted for a reason");
     else
       check(has_stepped_back_ || now() >= p.deadline, "no wait ends early");
@@ -1271,6 +1288,8 @@ private:
   std::size_t wheels_ = 0;     // that were made
   std::size_t step_ = 0;
   int depth_ = 0; // of destructors
+  std::size_t limit_ = std::numeric_limits<std::size_t>::max();
+  bool was_limited_ = false;
   bool is_shut_down_ = false;
   bool io_was_lost_ = false;
   bool has_stepped_back_ = false;

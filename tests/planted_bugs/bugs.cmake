@@ -148,6 +148,10 @@ plant(5 "what was set aside and not used has its id again" slot_arena.hpp fuzz/s
     reclaim(index);]]
 [[    reclaim(index);]])
 
+plant(5 "a slot of a wheel whose ids are used up begins anew" slot_arena.hpp fuzz/wheel
+[[    if (r.generation != first_generation_) // else]]
+[[    if (true) // else]])
+
 # --- 6: order within a tick ------------------------------------------------------------------------
 
 plant(6 "what is filed while a slot comes down overtakes it" detail/wheel_levels.hpp core/wheel_claim
@@ -258,6 +262,12 @@ plant(11 "a timer that no memory is left to postpone has its new deadline all th
     r.deadline = deadline;]]
 [[    r.deadline = deadline;
     levels_.reserve_entries(1);]])
+
+plant(11 "a wait that no memory is left to send is lost" detail/timer_wait.hpp fuzz/steady_timer
+[[    host.arrive(queue, *this);
+    this->complete(this->error);]]
+[[    host.arrive(queue, *this);
+    this->discard();]])
 
 # --- 12: fair to I/O -------------------------------------------------------------------------------
 
