@@ -97,10 +97,10 @@ message("\nkestrel: fuzzed for ${SECONDS} s each, on ${KESTREL_JOBS} cores\n\n${
 if(MERGE)
   foreach(target IN LISTS TARGETS)
     set(corpus "${KESTREL_SOURCE_DIR}/tests/fuzz/corpus/${target}")
-    # Small ones, and not for how often something is reached, which would be many more.
+    # Few and small ones, and not for how often something is reached, which would be many more.
     execute_process(
       COMMAND
-        "${build_dir}/bin/fuzz_${target}" -merge=1 -max_len=300 -use_counters=0 -timeout=30
+        "${build_dir}/bin/fuzz_${target}" -set_cover_merge=1 -max_len=300 -use_counters=0 -timeout=30
         "-artifact_prefix=${build_dir}/found/${target}-" "${corpus}" "${build_dir}/corpus/${target}"
       OUTPUT_QUIET ERROR_QUIET COMMAND_ERROR_IS_FATAL ANY)
     # Their names are hashes, of which a part is enough.
