@@ -15,7 +15,7 @@
 cmake_minimum_required(VERSION 3.23...3.31)
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")
 
-set(time_limit 110)   # seconds for a test, or for the replay of a corpus
+set(time_limit 110) # seconds for a test, or for the replay of a corpus
 set(fuzzing_time 110) # for libFuzzer
 set(found_within 120) # for all of it, without building
 
