@@ -158,7 +158,7 @@ public:
     std::uint32_t kept = (used_ + page_size - 1) >> page_bits;
     while (kept != 0 && give_up_page(kept - 1, free))
       --kept;
-    used_ = std::min(used_, kept << page_bits);
+    used_ = (std::min)(used_, kept << page_bits);
     free_ = no_slot;
     for (std::uint32_t i = used_; i != 0; --i) {
       if (free[i - 1])
@@ -309,10 +309,11 @@ private:
   bool give_up_page(std::uint32_t page, const slot_set& free) noexcept {
     constexpr std::uint32_t most_lost = 1u << 31;
     std::uint32_t lost = fresh_generation_ - first_generation_;
-    for (std::uint32_t i = page << page_bits, end = std::min(i + page_size, used_); i != end; ++i) {
+    for (std::uint32_t i = page << page_bits, end = (std::min)(i + page_size, used_); i != end;
+         ++i) {
       if (!free[i])
         return false;
-      lost = std::max(lost, record(i).generation - first_generation_);
+      lost = (std::max)(lost, record(i).generation - first_generation_);
     }
     if (lost > most_lost)
       return false;

@@ -35,7 +35,7 @@ using error_codes = std::vector<asio::error_code>;
 
 const asio::error_code success;
 const asio::error_code operation_aborted = asio::error::operation_aborted;
-const asio::error_code shut_down = make_error_code(kestrel::errc::shut_down);
+const asio::error_code begun_too_late = make_error_code(kestrel::errc::shut_down);
 
 auto note_in(error_codes& told) {
   return [&told](asio::error_code ec) { told.push_back(ec); };
@@ -253,7 +253,7 @@ TEST_CASE_METHOD(one_wheel, "A wait that begins after shutdown() is told so",
   CHECK(told.empty());
   signal.emit(asio::cancellation_type::terminal);
   settle(io);
-  CHECK(told == error_codes{shut_down, shut_down});
+  CHECK(told == error_codes{begun_too_late, begun_too_late});
 }
 
 TEST_CASE("When the context of a wait goes first, its handler is destroyed",
@@ -279,12 +279,12 @@ TEST_CASE("When the context of a wait goes first, its handler is destroyed",
   wheel.async_wait_after(1h, asio::bind_executor(other, note_in(elsewhere)));
   other.restart();
   other.run();
-  CHECK(elsewhere == error_codes{operation_aborted, shut_down});
+  CHECK(elsewhere == error_codes{operation_aborted, begun_too_late});
   std::promise<asio::error_code> told; // on a thread of the system's
   std::future<asio::error_code> error = told.get_future();
   wheel.async_wait_after(
       1h, [told = std::move(told)](asio::error_code ec) mutable { told.set_value(ec); });
-  CHECK(error.get() == shut_down);
+  CHECK(error.get() == begun_too_late);
 }
 
 TEST_CASE("A context that is stopped and restarted ends the waits that are over",

@@ -1092,8 +1092,12 @@ private:
   void over(pause& p, asio::error_code ec) {
     const memory_for this_handler(no_failure);
     check(!std::exchange(p.over, true), "a wait ends once");
-    if (ec)
-      check(ec == asio::error::operation_aborted && (p.cut || is_shut_down_ || was_limited_),
+    if (ec == kestrel::errc::shut_down)
+      check(is_shut_down_, "a wait begins before the end");
+    else if (ec == kestrel::errc::too_many_timers)
+      check(was_limited_, "a wait is refused at the limit only");
+    else if (ec)
+      check(ec == asio::error::operation_aborted && (p.cut || is_shut_down_),
             "a wait is aborted for a reason");
     else
       check(has_stepped_back_ || now() >= p.deadline, "no wait ends early");

@@ -30,10 +30,8 @@ plant(1 "coming down, only the seconds of a deadline are left" detail/wheel_leve
     if (comes_down || r.deadline > boundary_) {]])
 
 plant(1 "of a deadline far away, 32 bits are kept" wheel.hpp core/wheel_long
-[[    r.deadline = (std::min)(deadline, levels_.latest());
-    r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet]]
-[[    r.deadline = static_cast<std::uint32_t>((std::min)(deadline, levels_.latest()));
-    r.link = detail::place::claimed | destruction_flag(index); // filed nowhere yet]])
+[[    made.record.deadline = (std::min)(deadline, levels_.latest());]]
+[[    made.record.deadline = static_cast<std::uint32_t>((std::min)(deadline, levels_.latest()));]])
 
 plant(1 "a timer that was postponed fires when its old entry comes up" detail/wheel_levels.hpp
   fuzz/wheel
@@ -42,7 +40,7 @@ plant(1 "a timer that was postponed fires when its old entry comes up" detail/wh
 
 plant(1 "a clock that steps back is not looked at on the way to an executor"
   detail/timer_dispatcher.hpp fuzz/timer_wheel
-[[    if (*wheel_.expiry(id) > clock_.now())
+[[    if (wheel_.claimed_deadline(id) > time)
       file_claimed(id, lock); // the clock stepped back
     else]]
 [[]])
@@ -76,7 +74,7 @@ plant(2 "a sum of times wraps around" wheel.hpp core/wheel_long
 [[    return now() + std::max<tick_type>(delay, 1);]])
 
 plant(2 "a slot of level 1 forgets the earlier of two turns" detail/wheel_levels.hpp fuzz/wheel
-[[    l1_first_[number] = std::min(l1_first_[number], l1_tick);]]
+[[    l1_first_[number] = (std::min)(l1_first_[number], l1_tick);]]
 [[    l1_first_[number] = l1_tick;]])
 
 # --- 3: no drift -----------------------------------------------------------------------------------
@@ -194,10 +192,12 @@ plant(8 "entries of cancelled timers pile up" detail/wheel_levels.hpp core/wheel
 plant(9 "a stall is caught up with tick by tick" detail/wheel_levels.hpp core/wheel_stall
 [[    if (event > to) {
       move_to(to);
+      walk_comes_down_ = false;
       return false;]]
 [[    if (event > to) {
       while (now_ < to)
         move_to(now_ + 1);
+      walk_comes_down_ = false;
       return false;]])
 
 plant(9 "every cancellation cleans up its slot" detail/wheel_levels.hpp core/wheel_memory
@@ -250,11 +250,11 @@ plant(11 "a service keeps what could not be registered" detail/service_state.hpp
 
 plant(11 "a periodic timer whose callback throws is not filed again" detail/timer_dispatcher.hpp
   fuzz/timer_wheel
-[[    } catch (...) {
+[[    KESTREL_CATCH_ALL {
       put_back(id, action, lock);
-      throw;]]
-[[    } catch (...) {
-      throw;]])
+      KESTREL_RETHROW;]]
+[[    KESTREL_CATCH_ALL {
+      KESTREL_RETHROW;]])
 
 plant(11 "a timer that no memory is left to postpone has its new deadline all the same" wheel.hpp
   fuzz/wheel
@@ -304,9 +304,9 @@ plant(13 "a consumer who is behind loses notifications" detail/service_state.hpp
       if (s.count_++ == 0)]])
 
 plant(13 "a callable that takes another's place is not destroyed" wheel.hpp fuzz/timer_wheel
-[[    f(arena_.payload(index));
-    r.link = detail::place::of(r) | destruction_flag(index);]]
-[[    f(arena_.payload(index));
+[[    f(payload);
+    r.link = detail::place::of(r) | destruction_flag(payload);]]
+[[    f(payload);
     static_cast<void>(r);]])
 
 # --- 14: thread safety -----------------------------------------------------------------------------
