@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Every allocation of the program is counted, and may be made to fail, where counted_new.cpp is
-// part of it. Not under sanitizers, which replace operator new as well.
+// part of it. Not under the thread sanitizer, which replaces operator new as well.
 
 #ifndef KESTREL_TESTS_COUNTED_NEW_HPP
 #define KESTREL_TESTS_COUNTED_NEW_HPP
