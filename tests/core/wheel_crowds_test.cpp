@@ -146,7 +146,7 @@ public:
   kestrel::timer_id insert_at(tick due) {
     return one_operation([&] {
       levels_.reserve_entries(1);
-      const std::uint32_t index = arena_.allocate();
+      const std::uint32_t index = arena_.allocate().index;
       auto& r = arena_.base::record(index);
       r.deadline = due;
       r.link = place::claimed;
