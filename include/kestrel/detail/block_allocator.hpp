@@ -17,15 +17,16 @@ KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
 /// What an io_context adds to a handler that is posted to it, at most: what it queues handlers
-/// with, and a copy of their allocator.
-inline constexpr std::size_t posting_overhead = 64;
+/// with, before it, and a copy of its allocator, behind it.
+template <class Posted>
+inline constexpr std::size_t posting_overhead = 2 * (std::max)(std::size_t{32}, alignof(Posted));
 
 /// Room for a `Posted` on its way, or for something else before it.
 template <class Posted, class Before = std::byte>
 struct posting_block {
   using holds = Before;
-  alignas(std::max_align_t) alignas(
-      Before) std::byte bytes[(std::max)(sizeof(Posted) + posting_overhead, sizeof(Before))];
+  alignas(std::max_align_t) alignas(Before)
+      std::byte bytes[(std::max)(sizeof(Posted) + posting_overhead<Posted>, sizeof(Before))];
 };
 
 /// Allocates one block, which `Allocator` was asked for before; and what does not fit into it from

@@ -9,6 +9,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/context_wheel.hpp>
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/pending_timer.hpp>
 #include <kestrel/detail/timer_wait.hpp>
@@ -20,7 +21,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <system_error>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -73,11 +73,9 @@ public:
     if (shut_down_)
       return; // as if it had been there before
     if (queue.waits.empty()) {
-      try {
-        file(queue, deadline);
-      } catch (const std::system_error& e) {
+      if (const auto refused = refusal_of([&] { file(queue, deadline); })) {
         lock.unlock();
-        wait.release()->complete(e.code());
+        wait.release()->complete(refused->code());
         return;
       }
     }

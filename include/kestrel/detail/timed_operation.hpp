@@ -360,12 +360,9 @@ private:
     typename operation::pointer op;
     if constexpr (refusal<Signatures...>::can_be_told) {
       // An exception would end the program if a coroutine is what waits: Asio lets none through.
-      try {
-        op = operation::make(timeout_, executor);
-      } catch (const std::system_error& why) {
+      if (const auto why = refusal_of([&] { op = operation::make(timeout_, executor); }))
         return net::post(executor, refused_handler<handler_type, refusal<Signatures...>>(
-                                       handler_type(std::forward<Handler>(handler)), why));
-      }
+                                       handler_type(std::forward<Handler>(handler)), *why));
     } else {
       op = operation::make(timeout_, executor);
     }
