@@ -133,6 +133,13 @@ TEST_CASE("A wait for a time or a timer ends although there is no memory", "[mem
     w.end_without_memory([&] { w.wheel.shutdown(); });
     CHECK(w.ended.are(0, 3));
   }
+  SECTION("whose handler is aligned more than most things") {
+    struct alignas(128) aligned : ends::handler {};
+    w.wheel.async_wait_after(10ms, aligned{w.ended.note()});
+    w.wheel.async_wait(id, aligned{w.ended.note()});
+    w.end_without_memory([] { manual_clock::advance(20ms); });
+    CHECK(w.ended.are(2, 0));
+  }
   SECTION("on the executor of its handler") {
     const auto own = [&] { return asio::bind_executor(w.io.get_executor(), w.ended.note()); };
     w.wheel.async_wait_after(10ms, own());
