@@ -6,6 +6,7 @@
 #ifndef KESTREL_LATENESS_HISTOGRAM_HPP
 #define KESTREL_LATENESS_HISTOGRAM_HPP
 
+#include <kestrel/detail/saturate.hpp>
 #include <kestrel/version.hpp>
 
 #include <algorithm>
@@ -32,7 +33,7 @@ struct lateness_histogram {
   static constexpr std::size_t buckets = 32;
 
   std::array<std::uint64_t, buckets> counts{}; ///< how many are in each bucket
-  std::chrono::nanoseconds sum{};              ///< of all of them
+  std::chrono::nanoseconds sum{};              ///< of all of them, as far as that goes
 
   /// Equal if all counts and the sum are.
   friend bool operator==(const lateness_histogram&, const lateness_histogram&) = default;
@@ -53,7 +54,7 @@ struct lateness_histogram {
   /// Counts one more, whose `late` is not negative.
   constexpr void add(std::chrono::nanoseconds late) noexcept {
     ++counts[bucket_of(late)];
-    sum += late;
+    sum = std::chrono::nanoseconds(detail::saturating_add(sum.count(), late.count()));
   }
 
   /// How many there are in all.

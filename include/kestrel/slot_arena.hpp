@@ -63,8 +63,8 @@ inline void require_at_most(std::size_t most, std::size_t timers) {
 /// after slots were given back: those that come in their place begin where the others had got to.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
-/// Complexity: every operation is O(1); growing moves nothing.
-/// Exceptions: `allocate` and `reserve` give the strong guarantee; nothing else throws.
+/// Complexity: O(1), but for shrinking and what says otherwise; growing moves nothing.
+/// Exceptions: what makes room or payloads gives the strong guarantee; nothing else throws.
 template <arena_record Record, class Payload, class Allocator = std::allocator<Payload>,
           std::size_t MaxSize = detail::max_timers>
 class slot_arena {

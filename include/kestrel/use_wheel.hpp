@@ -39,6 +39,7 @@ void use_wheel(net::execution_context& context, const wheel_config& config) {
 /// Refuses timers beyond `n` that are pending on that wheel, where others decide how many there
 /// are: a server's peers, if there is a timer for each connection. A `steady_timer` counts while it
 /// is waited for, whatever the number of its waits, and so does an operation with a `cancel_after`.
+/// To the latter, up to 16 `steady_timer`s count whose waits were cancelled lately.
 /// Those that are pending remain. At first, 2^30. If there is no wheel yet, it is made, with the
 /// default geometry.
 ///

@@ -177,6 +177,37 @@ TEST_CASE_METHOD(one_allocator, "A callback's memory is given back when it is no
   CHECK(bytes == 0);
 }
 
+namespace {
+
+/// Has what its allocator counts in.
+struct owner_of_its_memory {
+  using allocator_type = counting_allocator<void>;
+  struct counts {
+    std::size_t bytes = 0;
+    std::size_t peak = 0;
+  };
+
+  void operator()() const {}
+  [[nodiscard]] allocator_type get_allocator() const noexcept {
+    return allocator_type(own->bytes, own->peak);
+  }
+
+  std::unique_ptr<counts> own = std::make_unique<counts>();
+  std::array<char, 64> more{};
+};
+
+} // namespace
+
+TEST_CASE_METHOD(one_wheel, "A callback may own what its memory comes from",
+                 "[associators][allocators]") { // the address sanitizer sees it if not
+  const kestrel::timer_id id = wheel.schedule_after(10ms, owner_of_its_memory());
+  CHECK(wheel.postpone(id, 10ms, owner_of_its_memory()));
+  CHECK(wheel.cancel(id));
+  wheel.schedule_after(10ms, owner_of_its_memory());
+  stall(io, 20ms);
+  CHECK(wheel.empty());
+}
+
 TEST_CASE_METHOD(one_allocator, "A periodic callback's memory is given back with its timer",
                  "[associators][allocators]") {
   std::size_t inside = 0;

@@ -743,3 +743,15 @@ TEST_CASE("A context ends when waits for its timers that end on other threads ha
   other.join();
   CHECK_FALSE(p.too_late);
 }
+
+TEST_CASE("A callback that is cancelled together with others may end the context", "[lifetimes]") {
+  auto io = std::make_shared<asio::io_context>();
+  manual_wheel wheel{*io};
+  const kestrel::timer_id owner = wheel.schedule_after(1h, [io] {});
+  const kestrel::timer_id waited_for = wheel.schedule_after(1h, [] {});
+  const auto alive = std::make_shared<int>();
+  wheel.async_wait(waited_for, [alive](asio::error_code, kestrel::completion) {});
+  io.reset();
+  CHECK(wheel.cancel({owner, waited_for}) == 2); // or it waits for ever, for itself
+  CHECK(alive.use_count() == 1);
+}

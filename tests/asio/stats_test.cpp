@@ -134,6 +134,15 @@ TEST_CASE_METHOD(one_wheel, "Those who look see how many timers each slot holds"
 
 // ---- Lateness
 
+TEST_CASE("The sum of lateness ends at the end of time", "[stats]") {
+  constexpr auto longest = (std::chrono::nanoseconds::max)();
+  kestrel::lateness_histogram h;
+  h.add(longest);
+  h.add(1ns);
+  CHECK(h.sum == longest);
+  CHECK(h.count() == 2);
+}
+
 TEST_CASE("A bucket of lateness is twice as wide as the one before", "[stats]") {
   using histogram = kestrel::lateness_histogram;
   const auto bucket = [](std::chrono::nanoseconds late) { return histogram::bucket_of(late); };

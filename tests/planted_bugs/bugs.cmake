@@ -192,12 +192,10 @@ plant(8 "entries of cancelled timers pile up" detail/wheel_levels.hpp core/wheel
 plant(9 "a stall is caught up with tick by tick" detail/wheel_levels.hpp core/wheel_stall
 [[    if (event > to) {
       move_to(to);
-      walk_comes_down_ = false;
       return false;]]
 [[    if (event > to) {
       while (now_ < to)
         move_to(now_ + 1);
-      walk_comes_down_ = false;
       return false;]])
 
 plant(9 "every cancellation cleans up its slot" detail/wheel_levels.hpp core/wheel_memory

@@ -19,7 +19,9 @@ namespace detail {
 /// What an io_context adds to a handler that is posted to it, at most: what it queues handlers
 /// with, before it, and a copy of its allocator, behind it.
 template <class Posted>
-inline constexpr std::size_t posting_overhead = 2 * (std::max)(std::size_t{32}, alignof(Posted));
+inline constexpr std::size_t posting_overhead = (std::max)(std::size_t{32}, alignof(Posted)) +
+                                                sizeof(typename Posted::allocator_type) +
+                                                alignof(Posted);
 
 /// Room for a `Posted` on its way, or for something else before it.
 template <class Posted, class Before = std::byte>

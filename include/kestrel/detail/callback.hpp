@@ -127,9 +127,14 @@ public:
   F& target() noexcept { return node_->target; }
   auto& link() noexcept { return node_->link; }
 
+  /// The callable may be what its allocator has its memory from.
   void destroy() noexcept {
-    allocator_type allocator(net::get_associated_allocator(node_->target));
-    free(allocator);
+    if constexpr (moves_without_throwing<F>) {
+      static_cast<void>(take());
+    } else {
+      allocator_type allocator(net::get_associated_allocator(node_->target));
+      free(allocator);
+    }
   }
 
   /// Takes the callable out of its memory, which is freed.

@@ -210,14 +210,14 @@ private:
   // ---- Entries of the wheel, under the lock
 
   void file(wait_queue& queue, std::uint64_t deadline) {
-    if (!queue.entry) {
-      queue.entry = insert(queue, deadline);
-    } else {
-      // If it is expiring, it will find another.
-      if (!engine_->locked_postpone_at(queue.entry, deadline))
-        queue.entry = insert(queue, deadline);
+    if (queue.entry) {
+      const bool was_pending = engine_->locked_postpone_at(queue.entry, deadline);
       idle_.remove(queue);
+      if (!was_pending)
+        queue.entry = timer_id(); // it is expiring, and will find another
     }
+    if (!queue.entry)
+      queue.entry = insert(queue, deadline);
     ++waiting_;
   }
 

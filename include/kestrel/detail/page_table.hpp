@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_PAGE_TABLE_HPP
 #define KESTREL_DETAIL_PAGE_TABLE_HPP
 
+#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/large_pages.hpp>
 #include <kestrel/version.hpp>
 
@@ -80,8 +81,11 @@ public:
       pages_.resize(pages_.size() - last.count);
       blocks_.pop_back();
     }
-    blocks_.shrink_to_fit();
-    pages_.shrink_to_fit();
+    KESTREL_TRY {
+      blocks_.shrink_to_fit();
+      pages_.shrink_to_fit();
+    }
+    KESTREL_CATCH_ALL {} // then these remain as large as they are
   }
 
   [[nodiscard]] const allocator_type& get_allocator() const noexcept { return allocator_; }

@@ -257,6 +257,17 @@ auto context_of(const Executor& executor)
   return net::query(executor, net::execution::context);
 }
 
+inline void set_error(net::error_code& error, const std::system_error& why) { error = why.code(); }
+
+inline void set_error(std::exception_ptr& error, const std::system_error& why) {
+  error = std::make_exception_ptr(why);
+}
+
+/// What can be made up for a result that there is not.
+template <class Result>
+concept result_from_nothing = std::is_default_constructible_v<std::decay_t<Result>> &&
+    std::is_convertible_v<std::decay_t<Result>, Result>;
+
 /// How the handler of an operation is told that this could not begin, by its signature: an error
 /// first, and nothing else.
 template <class... Signatures>
@@ -264,25 +275,16 @@ struct refusal {
   static constexpr bool can_be_told = false;
 };
 
-template <class... Results>
-requires(std::is_default_constructible_v<std::decay_t<Results>>&&...) struct refusal<
-    void(net::error_code, Results...)> {
+template <class Error, result_from_nothing... Results>
+requires(std::is_same_v<Error, net::error_code> ||
+         std::is_same_v<Error, std::exception_ptr>) struct refusal<void(Error, Results...)> {
   static constexpr bool can_be_told = true;
 
   template <class Handler>
   static void tell(Handler&& handler, const std::system_error& why) {
-    std::forward<Handler>(handler)(net::error_code(why.code()), std::decay_t<Results>()...);
-  }
-};
-
-template <class... Results>
-requires(std::is_default_constructible_v<std::decay_t<Results>>&&...) struct refusal<
-    void(std::exception_ptr, Results...)> {
-  static constexpr bool can_be_told = true;
-
-  template <class Handler>
-  static void tell(Handler&& handler, const std::system_error& why) {
-    std::forward<Handler>(handler)(std::make_exception_ptr(why), std::decay_t<Results>()...);
+    Error error;
+    set_error(error, why);
+    std::forward<Handler>(handler)(std::move(error), std::decay_t<Results>()...);
   }
 };
 

@@ -48,6 +48,7 @@ class timer_engine final : public timer_dispatcher<Executor, Traits> {
   using base::watches_;
   using base::wheel_;
   using base::work_;
+  using typename base::announcement;
   using typename base::guard_type;
   using typename base::leftovers;
   using typename base::lock_type;
@@ -203,11 +204,12 @@ public:
   }
 
   std::size_t cancel(std::span<const timer_id> ids) override {
-    std::vector<leftovers> left(ids.size());
+    std::vector<callback> actions(ids.size());
+    std::vector<announcement> told(ids.size()); // before the first callback is destroyed
     const guard_type guard(mutex_);
     std::size_t cancelled = 0;
     for (std::size_t i = 0; i != ids.size(); ++i)
-      cancelled += cancel(ids[i], left[i]) ? 1u : 0u;
+      cancelled += cancel(ids[i], actions[i], told[i]) ? 1u : 0u;
     return cancelled;
   }
 
@@ -267,7 +269,9 @@ public:
   }
 
   /// Whether `locked_schedule_at` is refused for the limit.
-  [[nodiscard]] bool locked_is_full() const noexcept { return wheel_.size() >= limit_; }
+  [[nodiscard]] bool locked_is_full() const noexcept KESTREL_UNCHECKED_LOCKING {
+    return wheel_.size() >= limit_;
+  }
 
   /// Asks the memory for what `locked_postpone_at` will read.
   void locked_prefetch(timer_id id) const noexcept KESTREL_UNCHECKED_LOCKING {
@@ -491,10 +495,14 @@ private:
   }
 
   bool cancel(timer_id id, leftovers& left) KESTREL_REQUIRES(mutex_) {
+    return cancel(id, left.action, left.told);
+  }
+
+  bool cancel(timer_id id, callback& action, announcement& told) KESTREL_REQUIRES(mutex_) {
     const bool was_pending = wheel_.cancel(id, [&](pending_timer&& t) KESTREL_UNCHECKED_LOCKING {
-      left.action = std::move(t.action);
+      action = std::move(t.action);
       if (t.watched)
-        left.told.add(*this, take_watch(id)->cancel());
+        told.add(*this, take_watch(id)->cancel());
     });
     if (!was_pending)
       return false;

@@ -435,7 +435,6 @@ private:
     const tick_type event = (std::min)(next_l0_event(), l1_event);
     if (event > to) {
       move_to(to);
-      walk_comes_down_ = false;
       return false;
     }
     move_to(event);
