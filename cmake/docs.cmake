@@ -5,7 +5,8 @@
 #
 #   cmake -P cmake/docs.cmake
 #
-# A warning of Doxygen's, a public name without a comment and a link that leads nowhere are failures.
+# A warning of Doxygen's, a public name without a comment, Markdown that is left over and a link that
+# leads nowhere are failures.
 
 cmake_minimum_required(VERSION 3.23...3.31)
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")
@@ -74,7 +75,9 @@ endfunction()
 
 # translate_links(<variable> <page>)
 function(translate_links variable page)
-  set(rest "${${variable}}")
+  # A picture that is a link itself.
+  string(REGEX REPLACE "\\[(!\\[[^]]*\\]\\([^)]+\\))\\]\\(([^)]+)\\)" "<a href=\"\\2\">\\1</a>" rest
+                       "${${variable}}")
   set(text "")
   while(rest MATCHES "\\[([^]]*)\\]\\(([^)]+)\\)|(src|srcset|href)=\"([^\"]+)\"")
     set(match "${CMAKE_MATCH_0}")
@@ -229,6 +232,44 @@ the above function only in what argument(s) it accepts." "The same with other ar
     file(WRITE "${out}/html/${site}" "${html}")
   endif()
 endforeach()
+
+# --- Its text ----------------------------------------------------------------------------------------
+
+# leave_out(<variable> <begin> <end>)
+#
+# Takes out of a text what is between two marks.
+function(leave_out variable begin end)
+  set(rest "${${variable}}")
+  set(text "")
+  while(DEFINED rest)
+    kestrel_take(before rest "${rest}" "${begin}")
+    string(APPEND text "${before}")
+    if(DEFINED rest)
+      kestrel_take(before rest "${rest}" "${end}")
+    endif()
+  endwhile()
+  set(${variable} "${text}" PARENT_SCOPE)
+endfunction()
+
+# Nothing is left of the Markdown that Doxygen did not understand.
+set(left "")
+foreach(site IN LISTS sites)
+  file(READ "${out}/html/${site}" html)
+  leave_out(html "<div class=\"fragment\">" "</div><!-- fragment -->")
+  leave_out(html "<pre class=\"fragment\">" "</pre>")
+  leave_out(html "<code>" "</code>")
+  string(REGEX REPLACE "<[^>]*>" "" html "${html}")
+  foreach(mark IN ITEMS "![" "**")
+    kestrel_take(before rest "${html}" "${mark}")
+    if(DEFINED rest)
+      string(SUBSTRING "${rest}" 0 60 rest)
+      string(APPEND left "${site}: ${mark}${rest}\n")
+    endif()
+  endforeach()
+endforeach()
+if(left)
+  message(FATAL_ERROR " kestrel: Doxygen left Markdown as it is:\n${left}")
+endif()
 
 # --- Its links -------------------------------------------------------------------------------------
 

@@ -127,8 +127,8 @@ function(write_single_header file what)
   decode(
     "// SPDX-License-Identifier: MIT
 //
-// Kestrel ${version}, ${what}. cmake/single_header.cmake made it of the
-// headers in include/kestrel.
+// Kestrel ${version}, ${what}.
+// cmake/single_header.cmake made it of the headers in include/kestrel.
 //
 ${license}
 

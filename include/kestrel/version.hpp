@@ -10,6 +10,11 @@
 #ifndef KESTREL_VERSION_HPP
 #define KESTREL_VERSION_HPP
 
+// Every header of Kestrel comes here before it says anything in C++20.
+#if __cplusplus < 202002L && (!defined(_MSVC_LANG) || _MSVC_LANG < 202002L)
+#error "Kestrel needs C++20"
+#endif
+
 #define KESTREL_VERSION_MAJOR 0
 #define KESTREL_VERSION_MINOR 1
 #define KESTREL_VERSION_PATCH 0

@@ -147,12 +147,12 @@ TEST_CASE("The next expiry is after now and never too late, after any history", 
   CHECK(wrong == 0);
 }
 
-TEST_CASE("A timer an hour away wakes its owner a handful of times", "[wheel][long]") {
+TEST_CASE("A timer an hour away wakes its owner twice", "[wheel][long]") {
   kestrel::wheel<int> wheel;
   wheel.insert(360'000, 1);
   int wakes = 0;
   for (; const std::optional<tick> next = wheel.next_expiry(); ++wakes)
     fired_until(wheel, *next);
   CHECK(wheel.now() == 360'000);
-  CHECK(wakes <= 4);
+  CHECK(wakes == 2); // when its slot comes down from level 1, and when it is due
 }
