@@ -30,11 +30,10 @@ public:
   void reserve(std::size_t n) { arena_.reserve(n); }
 
   kestrel::timer_id insert(std::uint64_t delay, const T& payload) {
-    const std::uint32_t index = arena_.allocate(payload);
-    record& r = arena_.record(index);
-    r.link = index;
-    link(r, now_ + std::max<std::uint64_t>(delay, 1));
-    return {index, r.generation};
+    const auto made = arena_.allocate(payload);
+    made.record.link = made.index;
+    link(made.record, now_ + std::max<std::uint64_t>(delay, 1));
+    return {made.index, made.record.generation};
   }
 
   bool cancel(kestrel::timer_id id) {
