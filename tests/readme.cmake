@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# Code that the README shows is code that is compiled and run: each block is one of the examples, word
-# for word, from its first include on.
+# Code that the README shows is code that is compiled and run: each block is in one of the examples,
+# word for word.
 
 cmake_minimum_required(VERSION 3.23)
 
@@ -17,9 +17,8 @@ while(DEFINED rest)
   set(found OFF)
   foreach(example IN LISTS examples)
     file(READ "${example}" program)
-    string(FIND "${program}" "#include" begin)
-    string(SUBSTRING "${program}" ${begin} -1 program)
-    if("${program}" STREQUAL "${block}")
+    string(FIND "${program}" "${block}" where)
+    if(NOT where EQUAL -1)
       set(found ON)
     endif()
   endforeach()
