@@ -186,7 +186,7 @@ public:
   }
 
   /// Sets a slot aside. The id is what `occupy` will make live, and until then names nothing.
-  timer_id take() {
+  KESTREL_ALWAYS_INLINE timer_id take() {
     if (free_ != no_slot) {
       const std::uint32_t index = free_;
       free_ = record(index).link;
@@ -234,7 +234,7 @@ public:
   void destroy_payload(std::uint32_t index) noexcept { payload(index).~Payload(); }
 
   /// The live slot that `id` names, or null.
-  [[nodiscard]] Record* find(timer_id id) noexcept {
+  [[nodiscard]] KESTREL_ALWAYS_INLINE Record* find(timer_id id) noexcept {
     if (id.index() >= used_)
       return nullptr;
     Record& r = record(id.index());

@@ -292,6 +292,9 @@ public:
     return levels_.claim(to, budget, id, arena_);
   }
 
+  /// Whether any timer is out.
+  [[nodiscard]] bool has_claims() const noexcept { return levels_.has_claims(); }
+
   /// The number of the claim under which a timer is out, or 0 if it is not. Numbers come again
   /// after 2^30 claims.
   [[nodiscard]] std::uint32_t claim_of(timer_id id) const noexcept {

@@ -82,8 +82,11 @@ TEST_CASE("A claimed timer can be cancelled, once", "[wheel][claim]") {
   kestrel::wheel<int> wheel;
   wheel.insert(5, 1);
   kestrel::timer_id id;
+  CHECK_FALSE(wheel.has_claims());
   REQUIRE(claim(wheel, 5, id) == claim_status::due);
+  CHECK(wheel.has_claims());
   CHECK(wheel.cancel(id));
+  CHECK_FALSE(wheel.has_claims());
   CHECK_FALSE(wheel.cancel(id));
   CHECK(wheel.empty());
   CHECK(wheel.stale_entries() == 0);

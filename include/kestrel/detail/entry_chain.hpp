@@ -146,12 +146,12 @@ public:
   }
 
   /// Strong guarantee: on failure the pool is as it was, or larger.
-  void reserve_entries(std::size_t n) {
-    while (n > entry_limit_)
-      grow((std::max)(chunks_for(n), chunks_ + 1) - chunks_);
+  KESTREL_ALWAYS_INLINE void reserve_entries(std::size_t n) {
+    if (n > entry_limit_)
+      grow_to(n);
   }
 
-  void append(entry_chain& chain, entry e) noexcept {
+  KESTREL_ALWAYS_INLINE void append(entry_chain& chain, entry e) noexcept {
     if (chain.room == 0)
       lengthen(chain);
     chain.tail->entries[entry_chunk::capacity - chain.room] = e;
@@ -260,7 +260,12 @@ private:
     return (chunks - walks) * entry_chunk::capacity / (entry_chunk::capacity + 1);
   }
 
-  KESTREL_COLD void grow(std::size_t wanted) {
+  KESTREL_COLD void grow_to(std::size_t n) {
+    while (n > entry_limit_)
+      grow((std::max)(chunks_for(n), chunks_ + 1) - chunks_);
+  }
+
+  void grow(std::size_t wanted) {
     const std::size_t count = (std::max)(wanted, std::clamp(chunks_ / 8, min_block, max_growth));
     if (blocks_.size() == blocks_.capacity())
       blocks_.reserve(2 * blocks_.size() + 1); // push_back below cannot lose the new block

@@ -542,7 +542,7 @@ private:
     }
     if (!postpone_to(deadline)) // or it throws; nothing else does any more
       return false;
-    if (wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
+    if (wheel_.has_claims() && wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
       file_again(id); // who holds it will find that it is gone
     arm_if_earlier();
     ++counters_.postponed;

@@ -65,6 +65,9 @@ public:
   /// All entries, valid or stale, and those that claimed timers will need again.
   [[nodiscard]] std::size_t entries() const noexcept { return entries_ + claimed_; }
 
+  /// Whether timers are claimed that will need theirs again.
+  [[nodiscard]] bool has_claims() const noexcept { return claimed_ != 0; }
+
   [[nodiscard]] std::size_t bytes() const noexcept {
     return pool_.bytes() + slots_.size() * sizeof(slot) + l1_first_.size() * sizeof(tick_type) +
            slots_.size() / 8;
@@ -81,7 +84,9 @@ public:
   }
 
   /// Room for `n` more entries, so that `file` need not allocate. Strong guarantee.
-  void reserve_entries(std::size_t n) { pool_.reserve_entries(entries_ + claimed_ + n); }
+  KESTREL_ALWAYS_INLINE void reserve_entries(std::size_t n) {
+    pool_.reserve_entries(entries_ + claimed_ + n);
+  }
 
   /// Room for all entries that `n` timers can have: a slot holds twice as many as it has timers and
   /// some, and while one is walked its timers may be cancelled and others take their place.
