@@ -3,6 +3,8 @@
 // cancel_after, cancel_at: operations of every kind, with every kind of completion token, that
 // complete before their timeout, at it, because of it, inside it, or never. Then from two threads.
 
+#include "completion_tokens.hpp"
+#include "counting_allocator.hpp"
 #include "error_of.hpp"
 #include "sanitizers.hpp"
 
@@ -38,18 +40,6 @@
 #include <asio/use_future.hpp>
 #include <asio/write.hpp>
 
-#if __has_include(<asio/deferred.hpp>)
-#include <asio/deferred.hpp>
-#else
-#include <asio/experimental/deferred.hpp>
-#endif
-
-#if __has_include(<asio/as_tuple.hpp>)
-#include <asio/as_tuple.hpp>
-#else
-#include <asio/experimental/as_tuple.hpp>
-#endif
-
 #if defined(ASIO_HAS_CO_AWAIT)
 #include <asio/awaitable.hpp>
 #include <asio/co_spawn.hpp>
@@ -81,25 +71,13 @@ using namespace std::chrono_literals;
 using asio::cancellation_type;
 using kestrel::cancel_after;
 using kestrel::cancel_at;
+using kestrel_tests::counting_allocator;
+using kestrel_tests::deferred;
 using kestrel_tests::error_of;
+using kestrel_tests::tupled;
 using std::chrono::steady_clock;
 
 namespace {
-
-#if __has_include(<asio/deferred.hpp>)
-constexpr auto deferred = asio::deferred;
-#else
-constexpr auto deferred = asio::experimental::deferred;
-#endif
-
-template <class Token>
-auto tupled(Token token) {
-#if __has_include(<asio/as_tuple.hpp>)
-  return asio::as_tuple(token);
-#else
-  return asio::experimental::as_tuple(token);
-#endif
-}
 
 const asio::error_code aborted = asio::error::operation_aborted;
 const asio::error_code success;
@@ -701,35 +679,6 @@ TEST_CASE("An operation may be destroyed with its context before its timer, or a
 }
 
 // ---- Associators
-
-namespace {
-
-template <class T>
-struct counting_allocator {
-  using value_type = T;
-
-  explicit counting_allocator(int& l) noexcept : live{&l} {}
-  template <class U>
-  counting_allocator(const counting_allocator<U>& other) noexcept : live{other.live} {}
-
-  T* allocate(std::size_t n) {
-    ++*live;
-    return std::allocator<T>().allocate(n);
-  }
-  void deallocate(T* p, std::size_t n) noexcept {
-    --*live;
-    std::allocator<T>().deallocate(p, n);
-  }
-
-  template <class U>
-  bool operator==(const counting_allocator<U>& other) const noexcept {
-    return live == other.live;
-  }
-
-  int* live;
-};
-
-} // namespace
 
 TEST_CASE_METHOD(fixture, "An operation gets what its handler is associated with",
                  "[cancel_after][associators]") {

@@ -280,10 +280,10 @@ struct large {
 
 /// Of each new fixture's first `operation`, the n-th allocation fails, for every n there is. It
 /// returns how many there are.
-template <class Operation, class Check, class Done>
+template <class Fixture, class Operation, class Check, class Done>
 int fail_each_allocation(int filled, Operation operation, Check check_unchanged, Done check_done) {
   for (int n = 0;; ++n) {
-    short_of_memory s(filled);
+    Fixture s(filled);
     bool failed = false;
     until_failure = n;
     try {
@@ -318,17 +318,17 @@ TEST_CASE("Scheduling when memory is short changes nothing", "[memory][exception
     CHECK(s.ran == journal{{1, 20ms}});
   };
   SECTION("a small callable") {
-    fail_each_allocation(
+    fail_each_allocation<short_of_memory>(
         filled, [](short_of_memory& s) { s.wheel.schedule_after(15ms, s.ran.note(1)); }, unchanged,
         done);
   }
   SECTION("a large callable") {
-    CHECK(fail_each_allocation(
+    CHECK(fail_each_allocation<short_of_memory>(
               filled, [](short_of_memory& s) { s.wheel.schedule_after(15ms, large{&s.ran}); },
               unchanged, done) > 0);
   }
   SECTION("a periodic one") {
-    fail_each_allocation(
+    fail_each_allocation<short_of_memory>(
         filled, [](short_of_memory& s) { s.wheel.schedule_every(15ms, 10h, s.ran.note(1)); },
         unchanged, done);
   }
@@ -377,11 +377,11 @@ TEST_CASE("Postponing when memory is short changes nothing", "[memory][exception
     };
   };
   SECTION("keeping the callback") {
-    fail_each_allocation(
+    fail_each_allocation<short_of_memory>(
         filled, [](short_of_memory& s) { s.wheel.postpone(s.id, 15ms); }, unchanged, runs(0));
   }
   SECTION("replacing it") {
-    CHECK(fail_each_allocation(
+    CHECK(fail_each_allocation<short_of_memory>(
               filled, [](short_of_memory& s) { s.wheel.postpone(s.id, 15ms, large{&s.ran}); },
               unchanged, runs(1)) > 0);
   }
@@ -457,31 +457,6 @@ struct short_of_memory_for_batch : short_of_memory {
   std::vector<kestrel::timer_id> ids;
 };
 
-/// Makes the n-th allocation of each new fixture's `operation` fail, for every n, and asks whether
-/// nothing has changed and whether a second try does what it should. Returns how many there are.
-template <class Operation, class Check, class Done>
-int fail_each_allocation_of_batch(int filled, Operation operation, Check check_unchanged,
-                                  Done check_done) {
-  for (int n = 0;; ++n) {
-    short_of_memory_for_batch s(filled);
-    bool failed = false;
-    until_failure = n;
-    try {
-      operation(s);
-    } catch (const std::bad_alloc&) {
-      failed = true;
-    }
-    until_failure = no_failure;
-    if (failed) {
-      check_unchanged(s);
-      operation(s);
-    }
-    check_done(s);
-    if (!failed)
-      return n;
-  }
-}
-
 } // namespace
 
 TEST_CASE("Scheduling a batch when memory is short changes neither wheel nor slots nor tasks",
@@ -507,7 +482,7 @@ TEST_CASE("Scheduling a batch when memory is short changes neither wheel nor slo
     CHECK(in_order);
   };
   SECTION("in slots") {
-    const int failures = fail_each_allocation_of_batch(
+    const int failures = fail_each_allocation<short_of_memory_for_batch>(
         filled,
         [](auto& s) {
           const auto batch = s.wheel.schedule(s.slots, s.tasks);
@@ -519,12 +494,12 @@ TEST_CASE("Scheduling a batch when memory is short changes neither wheel nor slo
     CHECK(failures > short_of_memory_for_batch::count);
   }
   SECTION("without slots") {
-    const int failures = fail_each_allocation_of_batch(
+    const int failures = fail_each_allocation<short_of_memory_for_batch>(
         filled, [](auto& s) { s.wheel.schedule(s.tasks); }, unchanged, done);
     CHECK(failures > short_of_memory_for_batch::count);
   }
   SECTION("one by one") {
-    fail_each_allocation_of_batch(
+    fail_each_allocation<short_of_memory_for_batch>(
         filled,
         [](auto& s) {
           for (std::size_t i = 0; i != s.slots.size(); ++i) {
@@ -562,7 +537,7 @@ TEST_CASE_METHOD(one_wheel, "A batch that fails again and again uses no slots up
 TEST_CASE("Allocating slots when memory is short allocates none", "[memory][exceptions][slots]") {
   const int filled = GENERATE(0, 40);
   std::vector<kestrel::timer_slot> slots;
-  const int failures = fail_each_allocation(
+  const int failures = fail_each_allocation<short_of_memory>(
       filled, [&](short_of_memory& s) { slots = s.wheel.allocate(2000); },
       [&](short_of_memory&) { CHECK(slots.empty()); },
       [&](short_of_memory& s) {
@@ -601,11 +576,11 @@ TEST_CASE("Postponing or cancelling a batch when memory is short changes nothing
   };
   int failures = 0;
   SECTION("postponing all") {
-    failures = fail_each_allocation_of_batch(
+    failures = fail_each_allocation<short_of_memory_for_batch>(
         filled, [&](auto& s) { prepared(s).postpone_all(delay); }, unchanged, done);
   }
   SECTION("replacing the callbacks") {
-    failures = fail_each_allocation_of_batch(
+    failures = fail_each_allocation<short_of_memory_for_batch>(
         filled,
         [&](auto& s) {
           prepared(s).postpone_each(std::views::iota(0, s.count) | std::views::transform([&](int) {
@@ -616,7 +591,7 @@ TEST_CASE("Postponing or cancelling a batch when memory is short changes nothing
     CHECK(failures > short_of_memory_for_batch::count);
   }
   SECTION("by their ids") {
-    failures = fail_each_allocation_of_batch(
+    failures = fail_each_allocation<short_of_memory_for_batch>(
         filled,
         [&](auto& s) {
           prepared(s);
@@ -626,7 +601,7 @@ TEST_CASE("Postponing or cancelling a batch when memory is short changes nothing
         unchanged, done);
   }
   SECTION("cancelling") {
-    failures = fail_each_allocation_of_batch(
+    failures = fail_each_allocation<short_of_memory_for_batch>(
         filled, [&](auto& s) { prepared(s).cancel_all(); }, unchanged,
         [&](auto& s) { CHECK(s.wheel.size() == static_cast<std::size_t>(filled) + 1); });
   }

@@ -2,6 +2,8 @@
 //
 // What asio::steady_timer promises, kestrel::steady_timer does too: one suite for both.
 
+#include "completion_tokens.hpp"
+#include "counting_allocator.hpp"
 #include "timer_kinds.hpp"
 
 #include <asio/bind_allocator.hpp>
@@ -18,18 +20,6 @@
 #include <asio/system_executor.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
-
-#if __has_include(<asio/deferred.hpp>)
-#include <asio/deferred.hpp>
-#else
-#include <asio/experimental/deferred.hpp>
-#endif
-
-#if __has_include(<asio/as_tuple.hpp>)
-#include <asio/as_tuple.hpp>
-#else
-#include <asio/experimental/as_tuple.hpp>
-#endif
 
 #include <catch.hpp>
 
@@ -137,32 +127,6 @@ struct outcomes : std::vector<int> {
         push_back(ec ? -label : label);
     };
   }
-};
-
-/// Counts what it has allocated and not freed.
-template <class T>
-struct counting {
-  using value_type = T;
-
-  explicit counting(int& l) noexcept : live{&l} {}
-  template <class U>
-  counting(const counting<U>& other) noexcept : live{other.live} {}
-
-  T* allocate(std::size_t n) {
-    ++*live;
-    return std::allocator<T>().allocate(n);
-  }
-  void deallocate(T* p, std::size_t n) noexcept {
-    --*live;
-    std::allocator<T>().deallocate(p, n);
-  }
-
-  template <class U>
-  bool operator==(const counting<U>& other) const noexcept {
-    return live == other.live;
-  }
-
-  int* live;
 };
 
 struct fixture {
@@ -699,7 +663,7 @@ CONFORMANCE("A handler's memory is its allocator's, and freed before it is calle
   int live = 0;
   int called = 0;
   TestType timer(this->io, 5ms);
-  timer.async_wait(asio::bind_allocator(counting<int>(live), [&](asio::error_code) {
+  timer.async_wait(asio::bind_allocator(counting_allocator<int>(live), [&](asio::error_code) {
     CHECK(live == 0);
     ++called;
   }));
@@ -714,11 +678,7 @@ CONFORMANCE("A handler's memory is its allocator's, and freed before it is calle
 CONFORMANCE("Completion tokens") {
   TestType timer(this->io, 5ms);
   SECTION("deferred") {
-#if __has_include(<asio/deferred.hpp>)
-    auto wait = timer.async_wait(asio::deferred);
-#else
-    auto wait = timer.async_wait(asio::experimental::deferred);
-#endif
+    auto wait = timer.async_wait(deferred);
     timer.expires_after(10ms); // before it begins
     std::move(wait)(this->seen.note(1));
     stall(this->io, 5ms);
@@ -730,11 +690,7 @@ CONFORMANCE("Completion tokens") {
     const auto note = [&](std::tuple<asio::error_code> result) {
       this->seen.note(1)(std::get<0>(result));
     };
-#if __has_include(<asio/as_tuple.hpp>)
-    timer.async_wait(asio::as_tuple(note));
-#else
-    timer.async_wait(asio::experimental::as_tuple(note));
-#endif
+    timer.async_wait(tupled(note));
     timer.cancel();
     settle(this->io);
     CHECK(this->seen == outcomes{-1});

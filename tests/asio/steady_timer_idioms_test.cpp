@@ -4,6 +4,8 @@
 // grouped operations, channels, pools, stackless coroutines, old names, other clocks. Each is done
 // with Asio's timer and with Kestrel's, and must tell the same.
 
+#include "completion_tokens.hpp"
+
 #include <kestrel/steady_timer.hpp>
 
 #include <asio/bind_executor.hpp>
@@ -21,12 +23,6 @@
 #include <asio/system_timer.hpp>
 #include <asio/thread_pool.hpp>
 #include <asio/use_future.hpp>
-
-#if __has_include(<asio/deferred.hpp>)
-#include <asio/deferred.hpp>
-#else
-#include <asio/experimental/deferred.hpp>
-#endif
 
 #if defined(ASIO_HAS_CO_AWAIT)
 #include <asio/awaitable.hpp>
@@ -220,11 +216,6 @@ story composes_operations() {
 template <class Timer>
 story groups_operations() {
   story told;
-#if __has_include(<asio/deferred.hpp>)
-  constexpr auto deferred = asio::deferred;
-#else
-  constexpr auto deferred = asio::experimental::deferred;
-#endif
   asio::io_context io;
   Timer quick(io, 5ms);
   Timer slow(io, 1h);

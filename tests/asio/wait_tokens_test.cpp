@@ -3,6 +3,7 @@
 // Waits with every kind of completion token, and what a handler is associated with: its executor,
 // whose work is counted, its allocator and its cancellation slot. Then the same from many threads.
 
+#include "completion_tokens.hpp"
 #include "manual_clock.hpp"
 #include "notices.hpp"
 #include "sanitizers.hpp"
@@ -18,18 +19,6 @@
 #include <asio/strand.hpp>
 #include <asio/system_error.hpp>
 #include <asio/use_future.hpp>
-
-#if __has_include(<asio/deferred.hpp>)
-#include <asio/deferred.hpp>
-#else
-#include <asio/experimental/deferred.hpp>
-#endif
-
-#if __has_include(<asio/as_tuple.hpp>)
-#include <asio/as_tuple.hpp>
-#else
-#include <asio/experimental/as_tuple.hpp>
-#endif
 
 #if defined(ASIO_HAS_CO_AWAIT)
 #include <asio/awaitable.hpp>
@@ -67,21 +56,6 @@ using kestrel::completion;
 using kestrel::timer_task;
 
 namespace {
-
-#if __has_include(<asio/deferred.hpp>)
-constexpr auto deferred = asio::deferred;
-#else
-constexpr auto deferred = asio::experimental::deferred;
-#endif
-
-template <class Token>
-auto tupled(Token token) {
-#if __has_include(<asio/as_tuple.hpp>)
-  return asio::as_tuple(token);
-#else
-  return asio::experimental::as_tuple(token);
-#endif
-}
 
 struct memory_use {
   long live = 0;
