@@ -18,18 +18,21 @@ namespace kestrel_bench {
 struct operation {
   const char* name;
   const char* title;
-  bool waits; // for many seconds, unless time can be moved
+  bool waits = false; // for many seconds, unless time can be moved
+  std::int64_t min_timers = 0;
+  std::int64_t max_timers = 10'000'000;
 };
 
 constexpr operation operations[] = {
-    {"schedule", "schedule", false},
-    {"cancel", "cancel", false},
-    {"reset", "reset", false},
-    {"cancel_and_arm", "cancel and arm", false},
-    {"server_mix", "server mix", false},
-    {"expire_within_level", "expire within a level", false},
+    {"schedule", "schedule"},
+    {"cancel", "cancel"},
+    {"reset", "reset"},
+    {"cancel_and_arm", "cancel and arm"},
+    {"server_mix", "server mix"},
+    {"expire_within_level", "expire within a level"},
     {"expire_across_levels", "expire across levels", true},
-    {"fire", "fire", false},
+    {"fire", "fire"},
+    {"one_hour", "an hour's life", false, 100'000, 1'000'000},
 };
 
 struct competitor {
@@ -37,19 +40,30 @@ struct competitor {
   const char* title;
   std::int64_t max_timers;
   bool moves_time;
+  /// Null where the operation cannot be measured.
   void (*measure[std::size(operations)])(benchmark::State&, std::chrono::milliseconds patience);
 };
 
+/// One that fires when it is time.
 template <class Timers>
+concept keeps_virtual_time = Timers::moves_time && !requires {
+  Timers::ignores_time;
+};
+
+/// `InVirtualTime` are the same on a clock that is moved, if `Timers` go by one that is not.
+template <class Timers, class InVirtualTime = Timers>
 constexpr competitor entrant(const char* name, const char* title, std::int64_t max_timers) {
-  return {name,
-          title,
-          max_timers,
-          Timers::moves_time,
-          {measure<Timers, schedule>, measure<Timers, cancel>, measure<Timers, reset>,
-           measure<Timers, cancel_and_arm>, measure<Timers, server_mix>,
-           measure<Timers, expire_within_level>, measure<Timers, expire_across_levels>,
-           measure<Timers, fire>}};
+  competitor c{name,
+               title,
+               max_timers,
+               Timers::moves_time,
+               {measure<Timers, schedule>, measure<Timers, cancel>, measure<Timers, reset>,
+                measure<Timers, cancel_and_arm>, measure<Timers, server_mix>,
+                measure<Timers, expire_within_level>, measure<Timers, expire_across_levels>,
+                measure<Timers, fire>, nullptr}};
+  if constexpr (keeps_virtual_time<InVirtualTime>)
+    c.measure[std::size(operations) - 1] = measure<InVirtualTime, one_hour>;
+  return c;
 }
 
 constexpr std::int64_t million = 1'000'000;

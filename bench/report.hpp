@@ -27,7 +27,12 @@ namespace kestrel_bench {
 struct figure {
   double ns = 0; // per operation, the median
   double cv = 0; // the coefficient of variation
-  double bytes_per_timer = 0;
+  std::map<std::string, double> counters;
+
+  [[nodiscard]] double counter(const std::string& name) const {
+    const auto found = counters.find(name);
+    return found != counters.end() ? found->second : 0;
+  }
 };
 
 /// By operation, competitor, and number of timers.
@@ -108,8 +113,8 @@ private:
       return;
     figure& f = figures_[key(run)];
     f.ns = run.GetAdjustedRealTime();
-    const auto bytes = run.counters.find("bytes_per_timer");
-    f.bytes_per_timer = bytes != run.counters.end() ? bytes->second.value : 0;
+    for (const auto& [name, counter] : run.counters)
+      f.counters[name] = counter.value;
   }
 
   figures figures_;
@@ -117,6 +122,22 @@ private:
 };
 
 // ---- Writing
+
+/// Of any row.
+inline std::set<std::string> counter_names(const figures& all) {
+  std::set<std::string> names;
+  for (const auto& [key, f] : all) {
+    for (const auto& [name, value] : f.counters)
+      names.insert(name);
+  }
+  return names;
+}
+
+inline std::string text_of(double value) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.*f", value < 10 ? 3 : 1, value);
+  return text;
+}
 
 inline void write_json(std::ostream& out, const figures& all, const circumstances& where) {
   out << "{\n";
@@ -126,26 +147,29 @@ inline void write_json(std::ostream& out, const figures& all, const circumstance
   const char* separator = "\n";
   for (const auto& [key, f] : all) {
     const auto& [operation, competitor, timers] = key;
-    char text[256];
-    std::snprintf(text, sizeof text,
-                  R"(%s    {"operation": "%s", "competitor": "%s", "timers": %lld, )"
-                  R"("ns": %.2f, "cv": %.3f, "bytes_per_timer": %.1f})",
-                  std::exchange(separator, ",\n"), operation.c_str(), competitor.c_str(),
-                  static_cast<long long>(timers), f.ns, f.cv, f.bytes_per_timer);
-    out << text;
+    out << std::exchange(separator, ",\n") << R"(    {"operation": ")" << operation
+        << R"(", "competitor": ")" << competitor << R"(", "timers": )" << timers << R"(, "ns": )"
+        << text_of(f.ns) << R"(, "cv": )" << text_of(f.cv);
+    for (const auto& [name, value] : f.counters)
+      out << ", \"" << name << "\": " << text_of(value);
+    out << '}';
   }
   out << "\n  ]\n}\n";
 }
 
 inline void write_csv(std::ostream& out, const figures& all) {
-  out << "operation,competitor,timers,ns,cv,bytes_per_timer\n";
+  const std::set<std::string> names = counter_names(all);
+  out << "operation,competitor,timers,ns,cv";
+  for (const std::string& name : names)
+    out << ',' << name;
+  out << '\n';
   for (const auto& [key, f] : all) {
     const auto& [operation, competitor, timers] = key;
-    char text[256];
-    std::snprintf(text, sizeof text, "%s,%s,%lld,%.2f,%.3f,%.1f\n", operation.c_str(),
-                  competitor.c_str(), static_cast<long long>(timers), f.ns, f.cv,
-                  f.bytes_per_timer);
-    out << text;
+    out << operation << ',' << competitor << ',' << timers << ',' << text_of(f.ns) << ','
+        << text_of(f.cv);
+    for (const std::string& name : names)
+      out << ',' << (f.counters.contains(name) ? text_of(f.counter(name)) : "");
+    out << '\n';
   }
 }
 
@@ -180,7 +204,7 @@ void print_tables(const figures& all, const Operations& tables, const Competitor
         const figure f = find(who.name, n);
         print(9, f.ns, "");
         print(8, f.ns > 0 ? find(yardstick, n).ns / f.ns : 0, "x");
-        bytes = f.bytes_per_timer > 0 ? f.bytes_per_timer : bytes;
+        bytes = std::max(bytes, f.counter("bytes_per_timer"));
       }
       print(14, bytes, "");
       std::puts("");

@@ -22,10 +22,12 @@
 //   expire_within_level  runs timers that were scheduled into level 0 of a wheel
 //   expire_across_levels runs timers that were scheduled into level 1
 //   fire                 runs timers that are all due in the same millisecond, or tick
+//   one_hour             the whole life of a timer of an hour, from scheduling to firing
 //
 // Those without a clock (wheel<T>, the textbook's, containers) are stepped; the others live in real
-// time. The bytes are those that all of it takes when all are pending, the timers' ids, or the
-// objects that stand for them, included.
+// time, but for the hour, for which timer_wheel and asio::steady_timer go by a clock that is moved.
+// The bytes are those that all of it takes when all are pending, the timers' ids, or the objects
+// that stand for them, included.
 
 #include <kestrel/steady_timer.hpp>
 #include <kestrel/timer_wheel.hpp>
@@ -33,19 +35,19 @@
 
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
-#include <asio/version.hpp>
 
 #include <benchmark/benchmark.h>
 
 #include "competitor.hpp"
 #include "competitors/floor.hpp"
+#include "competitors/manual_clock.hpp"
 #include "competitors/multimap.hpp"
 #include "competitors/priority_queue.hpp"
 #include "competitors/steady_timer.hpp"
 #include "competitors/textbook_wheel.hpp"
 #include "competitors/timer_wheel.hpp"
 #include "competitors/wheel.hpp"
-#include "report.hpp"
+#include "run.hpp"
 #include "workload.hpp"
 
 #if defined(KESTREL_BENCH_BOOST)
@@ -58,14 +60,13 @@
 #include "competitors/libevent.hpp"
 #endif
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <fstream>
-#include <iostream>
+#include <cstdio>
+#include <iterator>
 #include <string>
-#include <string_view>
-#include <vector>
 
 namespace {
 
@@ -80,7 +81,8 @@ const competitor competitors[] = {
     entrant<wheel_timers<textbook_wheel<callback>>>("textbook", "textbook wheel", 10 * million),
     entrant<priority_queue_timers>("priority_queue", "std::priority_queue", million),
     entrant<multimap_timers>("multimap", "std::multimap", million),
-    entrant<timer_wheel_timers<kestrel::timer_wheel>>("timer_wheel", "timer_wheel", 10 * million),
+    entrant<timer_wheel_timers<kestrel::timer_wheel>, manual_timer_wheel_timers>(
+        "timer_wheel", "timer_wheel", 10 * million),
     entrant<timer_wheel_timers<kestrel::single_threaded_timer_wheel>>(
         "single_threaded", "  without lock", 10 * million),
     entrant<timer_wheel_timers<kestrel::coarse_timer_wheel>>("coarse", "  coarse", 10 * million),
@@ -88,8 +90,8 @@ const competitor competitors[] = {
         "coarse_single_threaded", "  both", 10 * million),
     entrant<steady_timers<kestrel::steady_timer, asio::io_context>>(
         "steady_timer", "kestrel::steady_timer", million),
-    entrant<steady_timers<asio::steady_timer, asio::io_context>>("asio", "asio::steady_timer",
-                                                                 million),
+    entrant<steady_timers<asio::steady_timer, asio::io_context>, manual_steady_timers>(
+        "asio", "asio::steady_timer", million),
 #if defined(KESTREL_BENCH_BOOST)
     boost_entrant(),
 #endif
@@ -103,17 +105,10 @@ const competitor competitors[] = {
 
 constexpr const char* yardstick = "asio";
 
-std::string dotted(int major, int minor, int patch) {
-  return std::to_string(major) + '.' + std::to_string(minor) + '.' + std::to_string(patch);
-}
-
-circumstances here_and_now() {
+circumstances libraries() {
   return {
-    {"date", today()}, {"processor", processor()}, {"compiler", compiler()},
-        {"kestrel", KESTREL_VERSION_STRING},
-        {"asio", dotted(ASIO_VERSION / 100000, ASIO_VERSION / 100 % 1000, ASIO_VERSION % 100)},
 #if defined(KESTREL_BENCH_BOOST)
-        {"boost", boost_version()},
+    {"boost", boost_version()},
 #endif
 #if defined(KESTREL_BENCH_LIBUV)
         {"libuv", uv_version_string()},
@@ -126,88 +121,35 @@ circumstances here_and_now() {
 
 void register_all(bool quick) {
   using std::chrono::milliseconds;
-  const std::int64_t max_count = quick ? 10'000 : counts[std::size(counts) - 1];
   for (const competitor& c : competitors) {
     for (std::size_t i = 0; i != std::size(operations); ++i) {
+      if (c.measure[i] == nullptr)
+        continue;
       const bool waits = operations[i].waits && !c.moves_time;
       if (quick && waits)
         continue;
+      const std::int64_t min_count = operations[i].min_timers;
+      std::int64_t max_count = std::min(c.max_timers, operations[i].max_timers);
+      if (quick)
+        max_count = std::min(max_count, std::max<std::int64_t>(10'000, min_count));
       const milliseconds patience = waits ? once : milliseconds(quick ? 20 : 300);
       const auto run = [f = c.measure[i], patience](benchmark::State& state) {
         f(state, patience);
       };
       const std::string name = std::string(operations[i].name) + '/' + c.name;
       for (const std::int64_t n : counts) {
-        if (n <= c.max_timers && n <= max_count)
+        if (min_count <= n && n <= max_count)
           benchmark::RegisterBenchmark(name.c_str(), run)->Arg(n)->Iterations(1)->UseManualTime();
       }
     }
   }
 }
 
-void print_help() {
-  std::puts("bench_timer_wheel [--quick] [--out=<file without .json or .csv>] "
-            "[option of Google Benchmark]...\n");
-  benchmark::PrintDefaultHelp();
-}
-
-/// What is asked for on the command line; the rest is Google Benchmark's.
-struct options {
-  options(int argc, char** argv) {
-    constexpr std::string_view out_option = "--out=";
-    std::vector<std::string> others;
-    for (int i = 1; i != argc; ++i) {
-      const std::string_view argument = argv[i];
-      if (argument == "--quick")
-        quick = true;
-      else if (argument.starts_with(out_option))
-        out = argument.substr(out_option.size());
-      else
-        others.emplace_back(argument);
-    }
-    arguments = {argv[0], "--benchmark_enable_random_interleaving=true",
-                 quick ? "--benchmark_repetitions=3" : "--benchmark_repetitions=5",
-                 "--benchmark_report_aggregates_only=true"};
-    arguments.insert(arguments.end(), others.begin(), others.end()); // the last one counts
-  }
-
-  bool quick = false;
-  std::string out;
-  std::vector<std::string> arguments;
-};
-
 } // namespace
 
 int main(int argc, char** argv) {
-  options chosen(argc, argv);
-  std::vector<char*> pointers;
-  for (std::string& argument : chosen.arguments)
-    pointers.push_back(argument.data());
-  pointers.push_back(nullptr);
-  int count = static_cast<int>(chosen.arguments.size());
-  benchmark::Initialize(&count, pointers.data(), print_help);
-  if (benchmark::ReportUnrecognizedArguments(count, pointers.data()))
-    return 1;
-
-  register_all(chosen.quick);
-  collector results;
-  benchmark::RunSpecifiedBenchmarks(&results);
-  benchmark::Shutdown();
-
-  const circumstances where = here_and_now();
-  std::puts("\nNanoseconds per operation, medians.");
-  for (const auto& [name, value] : where)
-    std::printf("%s: %s\n", name.c_str(), value.c_str());
-  print_tables(results.result(), operations, competitors, yardstick);
-  if (!chosen.out.empty()) {
-    std::ofstream json(chosen.out + ".json");
-    write_json(json, results.result(), where);
-    std::ofstream csv(chosen.out + ".csv");
-    write_csv(csv, results.result());
-    if (!json.flush() || !csv.flush()) {
-      std::cerr << "could not write " << chosen.out << ".json and .csv\n";
-      return 1;
-    }
-  }
-  return results.failed() ? 1 : 0;
+  return run(argc, argv, register_all, libraries(), [](const figures& all) {
+    std::puts("\nNanoseconds per operation, medians.");
+    print_tables(all, operations, competitors, yardstick);
+  });
 }

@@ -22,6 +22,7 @@ class floor_timers {
 public:
   using duration = ticks;
   static constexpr bool moves_time = true;
+  static constexpr bool ignores_time = true;
 
   explicit floor_timers(std::size_t n) {
     records_.reserve(n);
