@@ -26,6 +26,7 @@
 
 #include "competitors/steady_timer.hpp"
 #include "competitors/timer_wheel.hpp"
+#include "run.hpp"
 #include "workload.hpp"
 
 #include <algorithm>
@@ -141,17 +142,6 @@ using wheel = timer_wheel_timers<kestrel::timer_wheel>;
 using kestrel_timers = steady_timers<kestrel::steady_timer, asio::io_context>;
 using asio_timers = steady_timers<asio::steady_timer, asio::io_context>;
 
-#define DUE_TOGETHER(timers)                                                                       \
-  BENCHMARK_TEMPLATE(due_together, timers)                                                         \
-      ->Arg(100'000)                                                                               \
-      ->Arg(1'000'000)                                                                             \
-      ->Iterations(5)                                                                              \
-      ->UseManualTime()
-DUE_TOGETHER(asio_timers);
-DUE_TOGETHER(wheel);
-DUE_TOGETHER(kestrel_timers);
-#undef DUE_TOGETHER
-
 /// The longest cancellation, when so many timers share a slot: the one that cleans it of those that
 /// were cancelled before.
 void cleaning_one_slot(benchmark::State& state) {
@@ -169,11 +159,19 @@ void cleaning_one_slot(benchmark::State& state) {
     state.SetIterationTime(longest.count());
   }
 }
-BENCHMARK(cleaning_one_slot)
-    ->Arg(100'000)
-    ->Arg(1'000'000)
-    ->Iterations(5)
-    ->UseManualTime()
-    ->Unit(benchmark::kMillisecond);
+void register_all(bool quick) {
+  const auto add = [quick](const char* name, void (*f)(benchmark::State&)) {
+    benchmark::internal::Benchmark* const b = benchmark::RegisterBenchmark(name, f);
+    b->Arg(100'000)->Iterations(1)->UseManualTime();
+    if (!quick)
+      b->Arg(1'000'000);
+  };
+  add("due_together/asio", due_together<asio_timers>);
+  add("due_together/timer_wheel", due_together<wheel>);
+  add("due_together/steady_timer", due_together<kestrel_timers>);
+  add("cleaning_one_slot/wheel", cleaning_one_slot);
+}
 
 } // namespace
+
+int main(int argc, char** argv) { return run(argc, argv, register_all); }

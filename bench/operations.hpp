@@ -281,24 +281,28 @@ sample one_hour(stage<Timers>& s) {
 
 constexpr std::chrono::milliseconds once{0};
 
-/// Does rounds of `Operation` until every timer has had its turn, and then for `state`, until there
-/// are enough operations for a figure or `patience` is over; or a single round, `once`.
+/// Does rounds of `Operation` until every timer has had its turn, and then, for the figure, until
+/// there are enough operations or `patience` is over; or a single round, if it is to be `once` or
+/// is as long as ten million operations are.
 template <class Timers, sample (*Operation)(stage<Timers>&)>
 void measure(benchmark::State& state, std::chrono::milliseconds patience) {
   constexpr std::size_t enough = 1 << 21;
+  constexpr std::size_t plenty = 10'000'000;
   const auto n = static_cast<std::size_t>(state.range(0));
   stage<Timers> s(n);
   const double bytes = s.bytes_per_timer();
-  for (std::size_t done = patience == once ? n : 0; done < n;)
-    done += Operation(s).operations;
-  for (auto _ : state) {
-    sample total;
+  sample total = Operation(s);
+  if (patience != once && total.operations < plenty) {
+    for (std::size_t done = total.operations; done < n;)
+      done += Operation(s).operations;
+    total = {};
     const clock_type::time_point end = clock_type::now() + patience;
     do
       total += Operation(s);
     while (total.operations < enough && clock_type::now() < end);
-    state.SetIterationTime(total.seconds / static_cast<double>(total.operations));
   }
+  for (auto _ : state)
+    state.SetIterationTime(total.seconds / static_cast<double>(total.operations));
   if (s.pending() != 0 && s.pending() != s.size())
     state.SkipWithError("timers got lost, fired too often, or fell due on a machine too slow");
   if (knows_allocated_bytes)

@@ -38,8 +38,7 @@ struct options {
         others.emplace_back(argument);
     }
     arguments = {argv[0], "--benchmark_enable_random_interleaving=true",
-                 quick ? "--benchmark_repetitions=3" : "--benchmark_repetitions=5",
-                 "--benchmark_report_aggregates_only=true"};
+                 "--benchmark_repetitions=3", "--benchmark_report_aggregates_only=true"};
     arguments.insert(arguments.end(), others.begin(), others.end()); // the last one counts
   }
 

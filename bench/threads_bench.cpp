@@ -18,10 +18,12 @@
 
 #include "competitors/steady_timer.hpp"
 #include "competitors/timer_wheel.hpp"
+#include "run.hpp"
 #include "workload.hpp"
 
 #include <cstddef>
 #include <memory>
+#include <string>
 
 namespace {
 
@@ -79,16 +81,28 @@ using coarse_wheel = timer_wheel_timers<kestrel::coarse_timer_wheel>;
 using kestrel_timers = steady_timers<kestrel::steady_timer, asio::io_context>;
 using asio_timers = steady_timers<asio::steady_timer, asio::io_context>;
 
-#define THREADS(operation, timers)                                                                 \
-  BENCHMARK_TEMPLATE(operation, timers)->ThreadRange(1, 2)->UseRealTime()
-THREADS(reset, asio_timers);
-THREADS(reset, wheel);
-THREADS(reset, coarse_wheel);
-THREADS(reset, kestrel_timers);
-THREADS(cancel_and_arm, asio_timers);
-THREADS(cancel_and_arm, wheel);
-THREADS(cancel_and_arm, coarse_wheel);
-THREADS(cancel_and_arm, kestrel_timers);
-#undef THREADS
+void register_all(bool quick) {
+  const auto add = [quick](const std::string& name, void (*f)(benchmark::State&)) {
+    for (const int threads : {1, 2}) {
+      const auto slash = name.find('/');
+      const std::string who = threads == 1 ? "_by_one" : "_by_two";
+      benchmark::RegisterBenchmark((name.substr(0, slash) + who + name.substr(slash)).c_str(), f)
+          ->Arg(timers_per_thread)
+          ->Threads(threads)
+          ->MinTime(quick ? 0.05 : 0.3)
+          ->UseRealTime();
+    }
+  };
+  add("reset/asio", reset<asio_timers>);
+  add("reset/timer_wheel", reset<wheel>);
+  add("reset/coarse", reset<coarse_wheel>);
+  add("reset/steady_timer", reset<kestrel_timers>);
+  add("cancel_and_arm/asio", cancel_and_arm<asio_timers>);
+  add("cancel_and_arm/timer_wheel", cancel_and_arm<wheel>);
+  add("cancel_and_arm/coarse", cancel_and_arm<coarse_wheel>);
+  add("cancel_and_arm/steady_timer", cancel_and_arm<kestrel_timers>);
+}
 
 } // namespace
+
+int main(int argc, char** argv) { return run(argc, argv, register_all); }

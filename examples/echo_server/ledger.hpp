@@ -8,7 +8,6 @@
 #ifndef KESTREL_EXAMPLES_ECHO_SERVER_LEDGER_HPP
 #define KESTREL_EXAMPLES_ECHO_SERVER_LEDGER_HPP
 
-#include "faults.hpp"
 #include "lateness.hpp"
 #include "timer_counts.hpp"
 
@@ -18,7 +17,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <utility>
 #include <vector>
 
 namespace demo {
@@ -284,66 +282,6 @@ private:
 
   std::vector<shard> shards_;
   std::atomic<duration::rep> reached_{0}; // the server has got on to this time
-};
-
-// A timer of the backend under audit: tells the ledger what was asked for and what came back.
-template <class Backend, class Executor>
-class audited_timer {
-public:
-  using duration = ledger::duration;
-
-  audited_timer(Backend& backend, const Executor& executor, fault_plan& faults, ledger& book,
-                timer_kind kind)
-      : timer_{backend, executor, faults}, ledger_{book}, kind_{kind} {}
-
-  template <class F>
-  void schedule_after(duration delay, F f) {
-    ticket_ = ledger_.open(kind_, ledger::clock::now(), delay);
-    timer_.schedule_after(delay, callback<F>{ticket_, std::move(f)});
-  }
-
-  template <class F>
-  void schedule_every(duration initial, duration interval, F f) {
-    ticket_ = ledger_.open(kind_, ledger::clock::now(), initial, interval);
-    timer_.schedule_every(initial, interval, callback<F>{ticket_, std::move(f)});
-  }
-
-  bool cancel() {
-    const bool cancelled = timer_.cancel();
-    if (cancelled) {
-      ledger_.cancelled(ticket_);
-    }
-    return cancelled;
-  }
-
-  bool postpone(duration delay) {
-    const auto now = ledger::clock::now();
-    const bool postponed = timer_.postpone(delay);
-    if (postponed) {
-      ledger_.postponed(ticket_, now, delay);
-    }
-    return postponed;
-  }
-
-private:
-  template <class F>
-  struct callback {
-    ledger::ticket ticket;
-    F f;
-
-    void operator()() { (*this)(0); }
-
-    void operator()(std::uint64_t missed) {
-      if (ticket.started(missed)) {
-        f();
-      }
-    }
-  };
-
-  faulty_timer<Backend, Executor> timer_;
-  ledger& ledger_;
-  ledger::ticket ticket_;
-  timer_kind kind_;
 };
 
 } // namespace demo

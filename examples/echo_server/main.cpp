@@ -4,6 +4,7 @@
 // timers for each, its clients, and an auditor that watches every timer. This file wires them
 // together, runs them, drains them in order, and turns the audit into the exit status.
 
+#include "audited_timers.hpp"
 #include "clients.hpp"
 #include "faults.hpp"
 #include "ledger.hpp"
@@ -198,7 +199,8 @@ demo::run_result run(const demo::options& settings, std::size_t addresses) {
   Timers timers{io};
   demo::fault_plan faults{settings.planted};
   demo::ledger books{settings.threads};
-  demo::server<Timers, Executor> server{io, settings, timers, faults, books};
+  demo::audited_timers<Timers> audited{timers, faults, books};
+  demo::server<demo::audited_timers<Timers>, Executor> server{io, settings, audited};
   demo::client_swarm clients{settings, server.listen(addresses)};
 
   const auto started = clock_type::now();

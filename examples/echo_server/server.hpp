@@ -2,16 +2,15 @@
 //
 // The echo server. Every connection has three timers: an idle timeout that each message postpones,
 // a deadline for the request in hand that is cancelled when the reply is out, and a periodic
-// heartbeat. `Timers` is one of the backends of timers.hpp; `Executor` is the io_context's own
-// where one thread runs it, and a strand per connection where several do.
+// heartbeat. `Timers` is one of the backends of timers.hpp, under audit or not; `Executor` is the
+// io_context's own where one thread runs it, and a strand per connection where several do.
 
 #ifndef KESTREL_EXAMPLES_ECHO_SERVER_SERVER_HPP
 #define KESTREL_EXAMPLES_ECHO_SERVER_SERVER_HPP
 
-#include "faults.hpp"
-#include "ledger.hpp"
 #include "options.hpp"
 #include "protocol.hpp"
+#include "timer_counts.hpp"
 
 #include <asio/basic_socket_acceptor.hpp>
 #include <asio/basic_stream_socket.hpp>
@@ -58,8 +57,6 @@ template <class Timers>
 struct server_environment {
   const options& settings;
   Timers& timers;
-  fault_plan& faults;
-  ledger& books;
   server_counters counters;
 };
 
@@ -86,7 +83,7 @@ public:
     socket_.set_option(asio::ip::tcp::no_delay{true}, ignored);
     idle_.schedule_after(env_.settings.idle, call<&session::on_idle>());
     heartbeat_.schedule_every(env_.settings.heartbeat, env_.settings.heartbeat,
-                              call<&session::on_heartbeat>());
+                              [beat = call<&session::on_heartbeat>()](std::uint64_t) { beat(); });
     read();
   }
 
@@ -104,11 +101,9 @@ public:
   }
 
 private:
-  using timer = audited_timer<Timers, Executor>;
+  using timer = typename Timers::template timer<Executor>;
 
-  timer make_timer(timer_kind kind) {
-    return timer{env_.timers, socket_.get_executor(), env_.faults, env_.books, kind};
-  }
+  timer make_timer(timer_kind kind) { return timer{env_.timers, socket_.get_executor(), kind}; }
 
   // A timer's callback: calls a member function, if the connection is still there.
   template <void (session::*Member)()>
@@ -243,9 +238,8 @@ private:
 template <class Timers, class Executor>
 class server {
 public:
-  server(asio::io_context& io, const options& settings, Timers& timers, fault_plan& faults,
-         ledger& books)
-      : io_{io}, env_{settings, timers, faults, books, {}} {}
+  server(asio::io_context& io, const options& settings, Timers& timers)
+      : io_{io}, env_{settings, timers, {}} {}
 
   // Starts to accept on a free port of 127.0.0.1 and, if asked for more, of 127.0.0.2, ...
   std::vector<asio::ip::tcp::endpoint> listen(std::size_t addresses) {

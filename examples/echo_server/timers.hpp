@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // The two backends of the demo behind one small interface: `kestrel_timers`, and `asio_timers`
-// written as a careful user of asio::steady_timer would write it, one timer object per timer. A
-// backend belongs to an io_context; its `timer<Executor>` is a member of a connection, runs its
-// callback on the connection's executor, and is used from there only. A periodic callback is told
-// how many periods were missed: with its firing and after it, if the server was stalled.
+// written as a careful user of asio::steady_timer would write it, one timer object per timer; and
+// `no_timers`, for the benchmark that asks what a server costs without. A backend belongs to an
+// io_context; its `timer<Executor>` is a member of a connection, runs its callback on the
+// connection's executor, and is used from there only. A periodic callback is told how many periods
+// were missed: with its firing and after it, if the server was stalled.
 
 #ifndef KESTREL_EXAMPLES_ECHO_SERVER_TIMERS_HPP
 #define KESTREL_EXAMPLES_ECHO_SERVER_TIMERS_HPP
@@ -58,7 +59,7 @@ public:
   template <class Executor>
   class timer {
   public:
-    timer(kestrel_timers& timers, const Executor& executor)
+    timer(kestrel_timers& timers, const Executor& executor, timer_kind = {})
         : wheel_{timers.wheel_}, executor_{executor} {}
 
     template <class F>
@@ -122,7 +123,7 @@ public:
   template <class Executor>
   class timer {
   public:
-    timer(asio_timers& timers, const Executor& executor)
+    timer(asio_timers& timers, const Executor& executor, timer_kind = {})
         : state_{std::make_shared<state>(timers, executor)} {}
 
     template <class F>
@@ -223,6 +224,25 @@ public:
 private:
   std::atomic<std::uint64_t> handlers_{0};
   std::atomic<std::size_t> live_{0};
+};
+
+// Nothing is ever due.
+struct no_timers {
+  using duration = std::chrono::steady_clock::duration;
+
+  explicit no_timers(asio::io_context&) {}
+
+  template <class Executor>
+  struct timer {
+    timer(no_timers&, const Executor&, timer_kind) {}
+
+    template <class F>
+    void schedule_after(duration, F) {}
+    template <class F>
+    void schedule_every(duration, duration, F) {}
+    bool cancel() { return false; }
+    bool postpone(duration) { return false; }
+  };
 };
 
 } // namespace demo
