@@ -9,11 +9,9 @@
 //   in_time     data comes for a connection that is drawn at random, and it reads again
 //   times_out   nothing comes, and all of them time out: io_context::run() until they have
 //
-// `per_operation` is what counts: processor time for one operation with all that its timeout costs.
-// `no_timeout` is what it costs without. The operation is the same for all: a handler that is kept
+// The figures are nanoseconds of processor time for one operation with all that its timeout costs.
+// `none` is what it costs without. The operation is the same for all: a handler that is kept
 // until it is posted, or cancelled through its slot.
-
-#include "asio_cancel_after.hpp"
 
 #include <kestrel/cancel_after.hpp>
 #include <kestrel/timer_wheel.hpp>
@@ -29,10 +27,14 @@
 
 #include <benchmark/benchmark.h>
 
+#include "asio_cancel_after.hpp"
+#include "resources.hpp"
+#include "run.hpp"
+#include "workload.hpp"
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <ctime>
 #include <deque>
 #include <memory>
 #include <thread>
@@ -41,8 +43,7 @@
 
 namespace {
 
-using namespace std::chrono_literals;
-using clock_type = std::chrono::steady_clock;
+using namespace kestrel_bench;
 
 // ---- The operation
 
@@ -167,21 +168,6 @@ struct by_kestrel_on_a_timer_wheel {
 
 // ---- What is measured
 
-/// Xorshift. Its numbers need not be good, but cheap.
-class random_numbers {
-public:
-  /// A number from 0 to n - 1.
-  std::size_t below(std::size_t n) noexcept {
-    state_ ^= state_ << 13;
-    state_ ^= state_ >> 7;
-    state_ ^= state_ << 17;
-    return static_cast<std::size_t>((state_ >> 32) * n >> 32);
-  }
-
-private:
-  std::uint64_t state_ = 0x9E3779B97F4A7C15u;
-};
-
 template <class Timeouts>
 class server {
 public:
@@ -253,47 +239,55 @@ private:
   std::size_t timed_out_ = 0;
 };
 
-void report(benchmark::State& state, std::size_t operations) {
-  using benchmark::Counter;
-  state.counters["per_operation"] = Counter(static_cast<double>(operations),
-                                            Counter::kIsIterationInvariantRate | Counter::kInvert);
-}
-
 template <class Timeouts>
 void in_time(benchmark::State& state) {
   constexpr std::size_t batch = 1000;
   server<Timeouts> s(static_cast<std::size_t>(state.range(0)));
   s.read_all(30s, 30s);
-  for ([[maybe_unused]] auto _ : state)
+  while (state.KeepRunningBatch(batch)) {
+    const stopwatch taken;
     s.receive(batch);
-  report(state, batch);
+    state.SetIterationTime(taken.sample_of(batch).seconds);
+  }
 }
 
 template <class Timeouts>
 void times_out(benchmark::State& state) {
   const auto connections = static_cast<std::size_t>(state.range(0));
   server<Timeouts> s(connections);
-  for ([[maybe_unused]] auto _ : state) {
+  while (state.KeepRunningBatch(state.range(0))) {
     s.read_all(0s, 50ms);
     std::this_thread::sleep_for(60ms);
-    const auto begin = std::clock();
+    const stopwatch taken;
     s.run_until_all_timed_out();
-    state.SetIterationTime(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC);
+    state.SetIterationTime(taken.sample_of(connections).seconds);
     if (!s.all_timed_out())
       state.SkipWithError("some did not time out");
   }
-  report(state, connections);
 }
 
-BENCHMARK_TEMPLATE(in_time, no_timeout)->Arg(1)->Arg(10'000)->Arg(100'000);
-BENCHMARK_TEMPLATE(in_time, as_asio)->Arg(1)->Arg(10'000)->Arg(100'000);
-BENCHMARK_TEMPLATE(in_time, by_kestrel)->Arg(1)->Arg(10'000)->Arg(100'000);
-BENCHMARK_TEMPLATE(in_time, by_kestrel_on_a_timer_wheel)->Arg(1)->Arg(10'000)->Arg(100'000);
-BENCHMARK_TEMPLATE(times_out, as_asio)->Arg(10'000)->Arg(100'000)->UseManualTime();
-BENCHMARK_TEMPLATE(times_out, by_kestrel)->Arg(10'000)->Arg(100'000)->UseManualTime();
-BENCHMARK_TEMPLATE(times_out, by_kestrel_on_a_timer_wheel)
-    ->Arg(10'000)
-    ->Arg(100'000)
-    ->UseManualTime();
+void register_all(bool quick) {
+  const auto in_time_by = [quick](const char* name, void (*f)(benchmark::State&)) {
+    benchmark::RegisterBenchmark(name, f)
+        ->Arg(1)
+        ->Arg(10'000)
+        ->Arg(100'000)
+        ->MinTime(quick ? 0.02 : 0.2)
+        ->UseManualTime();
+  };
+  in_time_by("in_time/none", in_time<no_timeout>);
+  in_time_by("in_time/asio", in_time<as_asio>);
+  in_time_by("in_time/cancel_after", in_time<by_kestrel>);
+  in_time_by("in_time/cancel_after_on_a_wheel", in_time<by_kestrel_on_a_timer_wheel>);
+  const auto times_out_by = [](const char* name, void (*f)(benchmark::State&)) {
+    for (const int n : {10'000, 100'000})
+      benchmark::RegisterBenchmark(name, f)->Arg(n)->Iterations(4 * n)->UseManualTime();
+  };
+  times_out_by("times_out/asio", times_out<as_asio>);
+  times_out_by("times_out/cancel_after", times_out<by_kestrel>);
+  times_out_by("times_out/cancel_after_on_a_wheel", times_out<by_kestrel_on_a_timer_wheel>);
+}
 
 } // namespace
+
+int main(int argc, char** argv) { return run(argc, argv, register_all); }

@@ -37,6 +37,7 @@ OPERATIONS = {
     "expire_within_level": "expire within a level",
     "expire_across_levels": "expire across levels",
     "fire": "fire",
+    "one_hour": "an hour's life",
 }
 GREY = "#808080"
 

@@ -6,7 +6,7 @@
 //
 //   cmake -DBENCH=timer_service -P cmake/bench.cmake
 //
-// The times are of the processor: the benchmark's for firing and receiving all timers,
+// The times are of the processor: the benchmark's for firing and receiving, for each timer,
 // `per_notification_ns` for each that was received, `schedule_ns` for scheduling each. `lost` says
 // how many never were received, `waiting` how many had to wait in an operation of their own since
 // the channel was full.
@@ -19,12 +19,17 @@
 
 #include <benchmark/benchmark.h>
 
+#include "run.hpp"
+
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <ctime>
+#include <initializer_list>
 
 namespace {
 
+using namespace kestrel_bench;
 using namespace std::chrono_literals;
 
 constexpr std::size_t timers = 100'000;
@@ -150,7 +155,9 @@ void fire_at_once(benchmark::State& state) {
   double received = 0;
   double lost = 0;
   double waiting = 0;
-  for ([[maybe_unused]] auto _ : state) {
+  double rounds = 0;
+  while (state.KeepRunningBatch(timers)) {
+    ++rounds;
     counted.received = counted.lost = counted.waiting = 0;
     const auto begin = std::clock();
     for (std::size_t i = 0; i != timers; ++i)
@@ -167,18 +174,29 @@ void fire_at_once(benchmark::State& state) {
     lost += static_cast<double>(counted.lost);
     waiting += static_cast<double>(counted.waiting);
   }
-  const auto rounds = static_cast<double>(state.iterations());
   state.counters["per_notification_ns"] = fire_ns / received;
   state.counters["lost"] = lost / rounds;
   state.counters["waiting"] = waiting / rounds;
   state.counters["schedule_ns"] = schedule_ns / rounds / static_cast<double>(timers);
 }
 
-BENCHMARK_TEMPLATE(fire_at_once, by_service, one_by_one)->Arg(1000)->UseManualTime();
-BENCHMARK_TEMPLATE(fire_at_once, by_service, all_there_is)->Arg(1000)->UseManualTime();
-BENCHMARK_TEMPLATE(fire_at_once, by_channel, one_by_one)->Arg(1000)->Arg(timers)->UseManualTime();
-BENCHMARK_TEMPLATE(fire_at_once, by_channel, all_there_is)->Arg(1000)->Arg(timers)->UseManualTime();
-BENCHMARK_TEMPLATE(fire_at_once, by_channel_and_waiting, one_by_one)->Arg(1000)->UseManualTime();
-BENCHMARK_TEMPLATE(fire_at_once, by_channel_and_waiting, all_there_is)->Arg(1000)->UseManualTime();
+void register_all(bool quick) {
+  const auto add = [quick](const char* name, void (*f)(benchmark::State&),
+                           std::initializer_list<std::int64_t> capacities) {
+    for (const std::int64_t capacity : capacities)
+      benchmark::RegisterBenchmark(name, f)
+          ->Arg(capacity)
+          ->MinTime(quick ? 0.02 : 0.2)
+          ->UseManualTime();
+  };
+  add("one_by_one/timer_service", fire_at_once<by_service, one_by_one>, {1000});
+  add("one_by_one/channel", fire_at_once<by_channel, one_by_one>, {1000, timers});
+  add("one_by_one/waiting", fire_at_once<by_channel_and_waiting, one_by_one>, {1000});
+  add("all_there_is/timer_service", fire_at_once<by_service, all_there_is>, {1000});
+  add("all_there_is/channel", fire_at_once<by_channel, all_there_is>, {1000, timers});
+  add("all_there_is/waiting", fire_at_once<by_channel_and_waiting, all_there_is>, {1000});
+}
 
 } // namespace
+
+int main(int argc, char** argv) { return run(argc, argv, register_all); }
