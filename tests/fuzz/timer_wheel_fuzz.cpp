@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // timer_wheel on a clock that the fuzzer moves, against an oracle: operations from outside, from
-// inside callbacks, handlers and destructors, exceptions, memory that runs out, stalls, a clock
-// that steps back, handlers that run one at a time, and every end of a wheel and of its context.
+// inside callbacks, handlers and destructors, owners, exceptions, memory that runs out, stalls, a
+// clock that steps back, handlers that run one at a time, and every end of a wheel and of its
+// context.
 
 #include "asio/manual_clock.hpp"
 #include "byte_reader.hpp"
@@ -31,6 +32,7 @@
 #include <optional>
 #include <string>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -100,6 +102,7 @@ template <class Traits>
 class wheel_run final : stage {
   using wheel_type = kestrel::basic_timer_wheel<asio::any_io_executor, Traits>;
   using handle_type = typename wheel_type::handle_type;
+  using scoped_type = kestrel::basic_scoped_timer<typename wheel_type::clock_type>;
   using timer = timer_oracle::timer;
 
   static constexpr std::size_t none = timer_oracle::none;
@@ -124,6 +127,21 @@ class wheel_run final : stage {
     std::unique_ptr<asio::cancellation_signal> signal = nullptr;
   };
 
+  /// Who cancels a timer at its own end.
+  struct owner {
+    scoped_type timer;
+    std::size_t of;
+  };
+
+  /// What a timer becomes that the wheel has been asked to move.
+  struct change {
+    std::size_t timer;
+    std::size_t callable;
+    std::size_t by; // none: it keeps its callable
+    bool own_executor;
+    ns deadline;
+  };
+
   /// async_wait_after.
   struct pause {
     ns deadline;
@@ -145,6 +163,7 @@ public:
 
   ~wheel_run() {
     ending_ = true;
+    owners_.clear();
     readers_.clear();
     slots_.clear();
     wheel_.reset();
@@ -221,6 +240,7 @@ private:
   }
 
   void set_geometry(ns tick, ns l1_tick, ns l1_slots) {
+    owners_.clear();
     oracle_.emplace(now(), tick);
     l1_tick_ = l1_tick;
     turn_ = l1_tick * l1_slots;
@@ -253,7 +273,7 @@ private:
 
   void operation(std::uint64_t which, bool inside) {
     which %= 32;
-    if (wheel_ == nullptr && which < 22)
+    if (wheel_ == nullptr && (which < 22 || which == 30))
       return;
     switch (which) {
     case 0:
@@ -302,6 +322,12 @@ private:
       memory_is_short_ = in_.number(1) % 4 == 1;
       moves_throw = in_.number(1) % 4 == 1;
       return;
+    case 26: // from inside, too
+      return step_back();
+    case 29:
+      return own();
+    case 30:
+      return replace_batch();
     default:
       if (inside)
         return;
@@ -309,8 +335,6 @@ private:
     switch (which) {
     case 25:
       return poll_some();
-    case 26:
-      return step_back();
     case 27: { // many small steps
       for (std::uint64_t n = in_.number(1) % 16; n != 0; --n) {
         pass(oracle_->tick());
@@ -503,6 +527,7 @@ private:
     // A strand that finds no memory for its own handler never runs again.
     const bool failing = how >= 192 && !has_used_strand_;
     const std::size_t n = how % 4;
+    oracle_->looks_anew();
     try {
       is_failing_ = failing;
       const memory_for run(failing ? in_.number(1) % 8 : no_failure);
@@ -522,6 +547,7 @@ private:
     if (io_ == nullptr)
       return;
     for (;;) {
+      oracle_->looks_anew();
       try {
         io_->restart();
         if (io_->poll() == 0)
@@ -906,28 +932,156 @@ private:
       const bool expected = t->is != state::gone;
       const ns deadline = absolute ? now() + 1 : oracle_->deadline_after(now(), d, t->periodic());
       // What the old callable's destructor does comes after the replacement.
-      const std::size_t outer = std::exchange(to_replace_.timer, none);
+      std::vector<change> outer = std::exchange(changes_, {});
       if (expected)
-        to_replace_ = {callables_[t->callable].timer, t->callable, number, own, deadline};
+        changes_.push_back({callables_[t->callable].timer, t->callable, number, own, deadline});
       bool is = false;
       if (attempt([&] {
             is = absolute ? wheel_->postpone_at(t->id, time_at(deadline), std::move(f))
                           : wheel_->postpone(t->id, nanoseconds(d), std::move(f));
           })) {
         check(is == expected, "postpone with another callback tells the truth");
-        replaced();
+        changed();
       }
-      to_replace_.timer = outer;
+      changes_ = std::move(outer);
     });
   }
 
-  void replaced() {
-    if (to_replace_.timer == none)
+  /// Moves several timers at once and replaces the callables of some.
+  void replace_batch() {
+    using small_one = callable<8, false>;
+    stage& here = *this;
+    const bool of_batch = !batches_.empty() && in_.number(1) % 2 == 1;
+    std::vector<timer_id> ids;
+    if (of_batch) {
+      ids = batches_.back().ids();
+    } else {
+      for (std::uint64_t n = in_.number(1) % 5; n != 0; --n) {
+        const timer* const t = any_timer();
+        if (t != nullptr && std::find(ids.begin(), ids.end(), t->id) == ids.end())
+          ids.push_back(t->id);
+      }
+    }
+
+    std::vector<nanoseconds> delays;
+    std::vector<std::optional<small_one>> callbacks(ids.size());
+    std::vector<change> changes;
+    for (std::size_t i = 0; i != ids.size(); ++i) {
+      delays.emplace_back(delay());
+      std::size_t by = none;
+      if (const std::uint64_t kind = in_.number(1); kind % 4 != 0) {
+        by = callables_.size();
+        record& c = callables_.emplace_back();
+        c.noticed = c.alive = true;
+        c.acts = kind >= 200;
+        callbacks[i].emplace(here, by);
+      }
+      const timer& t = timer_called(ids[i]);
+      if (t.is == state::gone)
+        continue;
+      const bool own = by == none && t.own_executor;
+      changes.push_back({callables_[t.callable].timer, t.callable, by, own,
+                         oracle_->deadline_after(now(), delays[i].count(), t.periodic())});
+    }
+
+    const std::size_t expected = changes.size();
+    std::vector<change> outer = std::exchange(changes_, std::move(changes));
+    std::size_t n = 0;
+    const auto ask = [&] {
+      if (of_batch) {
+        const auto batch = batches_.back(); // destructors may change the list
+        n = batch.postpone_each(delays, std::move(callbacks));
+        return;
+      }
+      std::vector<std::tuple<timer_id, nanoseconds, std::optional<small_one>>> moves;
+      for (std::size_t i = 0; i != ids.size(); ++i)
+        moves.emplace_back(ids[i], delays[i], std::move(callbacks[i]));
+      n = wheel_->postpone(std::move(moves));
+    };
+    if (attempt(ask)) {
+      check(n == expected, "postponing several with other callbacks tells the truth");
+      changed();
+    }
+    changes_ = std::move(outer);
+  }
+
+  timer& timer_called(timer_id id) {
+    auto& timers = oracle_->timers();
+    return *std::find_if(timers.begin(), timers.end(), [&](const timer& t) { return t.id == id; });
+  }
+
+  /// All of it at once, and before any of the old callables is destroyed.
+  void changed() {
+    for (const change& c : std::exchange(changes_, {})) {
+      timer& t = oracle_->timers()[c.timer];
+      if (c.by != none) {
+        callables_[c.by].timer = c.timer;
+        oracle_->replaced(t, c.by, c.own_executor);
+      }
+      oracle_->postponed(t, c.deadline);
+    }
+  }
+
+  /// Owners come and go, and hand their timers on.
+  void own() {
+    const std::uint64_t what = in_.number(1) % 8;
+    if (what < 3 || owners_.empty()) {
+      const timer* const t = wheel_ != nullptr ? any_timer() : nullptr;
+      if (t == nullptr || owners_.size() == 16)
+        return;
+      const std::size_t of = callables_[t->callable].timer;
+      owners_.push_back({what == 0 ? scoped_type(*wheel_, t->id) : wheel_->handle(t->id), of});
+      return check(owners_.back().timer.id() == t->id, "an owner knows its timer");
+    }
+    // What destructors do may change the list.
+    owner one = next_owner();
+    const timer_id id = one.timer.id();
+    timer& t = oracle_->timers()[one.of];
+    switch (what) {
+    case 3: {
+      const handle_type left_alone = one.timer.release();
+      check(left_alone.id() == id && !one.timer, "who releases a timer owns none");
       return;
-    timer& t = oracle_->timers()[std::exchange(to_replace_.timer, none)];
-    callables_[to_replace_.by].timer = callables_[to_replace_.callable].timer;
-    oracle_->replaced(t, to_replace_.by, to_replace_.own_executor);
-    oracle_->postponed(t, to_replace_.deadline);
+    }
+    case 4: {
+      const bool expected = oracle_->cancels(t);
+      check(one.timer.cancel() == expected, "an owner's cancel tells the truth");
+      return;
+    }
+    case 5: {
+      const nanoseconds d(delay());
+      bool is = false;
+      if (wheel_ != nullptr && attempt([&] { is = one.timer.postpone(d); })) {
+        check(is == (t.is != state::gone), "an owner's postpone tells the truth");
+        if (is)
+          oracle_->postponed(t, oracle_->deadline_after(now(), d.count(), t.periodic()));
+      }
+      owners_.push_back(std::move(one));
+      return;
+    }
+    case 6:
+      if (!owners_.empty()) {
+        owner other = next_owner();
+        oracle_->cancels(t);
+        one.timer = std::move(other.timer);
+        check(!other.timer, "who is moved from owns no timer");
+        one.of = other.of;
+        owners_.push_back(std::move(one));
+        return check(wheel_ == nullptr || !wheel_->expiry(id),
+                     "who owns another cancels the first");
+      }
+      [[fallthrough]];
+    default:
+      oracle_->cancels(t);
+      one = {};
+      check(wheel_ == nullptr || !wheel_->expiry(id), "an owner's end cancels its timer");
+    }
+  }
+
+  owner next_owner() {
+    owner next = std::move(owners_.back());
+    owners_.pop_back();
+    return next;
   }
 
   void postpone_batch() {
@@ -1153,8 +1307,11 @@ private:
       check(checked_mutex::held() == 0, "callables are destroyed outside the lock");
       if (c.timer == none)
         return;
-      if (to_replace_.timer != none && to_replace_.callable == number)
-        replaced();
+      const auto replaces = [&](const change& of) {
+        return of.by != none && of.callable == number;
+      };
+      if (std::any_of(changes_.begin(), changes_.end(), replaces))
+        changed();
       const timer& t = oracle_->timers()[c.timer];
       check(t.callable != number || t.is == state::gone, "a pending timer keeps its callable");
       if (c.acts && depth_ < 2) {
@@ -1271,19 +1428,12 @@ private:
   std::optional<timer_oracle> oracle_;
   std::deque<record> callables_;
   std::deque<reader> readers_;
+  std::vector<owner> owners_;
+  std::vector<change> changes_; // that the wheel has been asked for
   std::deque<pause> pauses_;
   std::vector<kestrel::timer_slot> slots_;
   std::vector<kestrel::timer_slot> slots_of_old_wheels_;
   std::vector<typename wheel_type::batch_handle_type> batches_;
-
-  /// A replacement that the wheel has been asked for.
-  struct {
-    std::size_t timer = none;
-    std::size_t callable = none;
-    std::size_t by = none;
-    bool own_executor = false;
-    ns deadline = 0;
-  } to_replace_;
 
   ns l1_tick_ = 0;
   ns turn_ = 0;

@@ -348,8 +348,8 @@ plant(4 "a timer that has begun to fire can be cancelled for a moment" detail/ti
 
 plant(4 "a slot cancels the callback that has taken its own's place" detail/timer_engine.hpp
   schedules/cancel
-[[    return t != nullptr && leads_to(*t, link) && cancel(link.id(), left);]]
-[[    return t != nullptr && cancel(link.id(), left);]])
+[[    if (t == nullptr || !leads_to(*t, link))]]
+[[    if (t == nullptr)]])
 
 plant(4 "cancel leaves out the waits that are on their way" detail/context_timers.hpp
   schedules/steady_timer
