@@ -349,6 +349,7 @@ public:
 
   /// Compares every structure with a brute-force recount. O(everything).
   [[nodiscard]] bool check_invariants() const {
+    // one way: what is compared differs only if there is a bug
     return arena_.check_invariants() && levels_.check_invariants(arena_);
   }
 

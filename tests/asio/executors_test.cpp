@@ -65,6 +65,29 @@ private:
   int* refusals_;
 };
 
+/// Throws as often as it is told to when it is asked to count work, and does what it is given.
+class uncounting_executor : public executor_base<uncounting_executor> {
+public:
+  uncounting_executor(asio::io_context& io, int& refusals)
+      : executor_base(io), refusals_{&refusals} {}
+
+  [[nodiscard]] uncounting_executor prefer(asio::execution::outstanding_work_t::tracked_t) const {
+    if (*refusals_ != 0) {
+      --*refusals_;
+      throw std::runtime_error("refused");
+    }
+    return *this;
+  }
+
+  template <class F>
+  void execute(F f) const {
+    asio::post(io(), std::move(f));
+  }
+
+private:
+  int* refusals_;
+};
+
 /// Keeps what it was given last, and never does it: what it was given before is destroyed.
 class keeping_executor : public executor_base<keeping_executor> {
 public:
@@ -305,6 +328,27 @@ TEST_CASE_METHOD(one_wheel, "A callback whose executor refuses it is tried again
   CHECK_THROWS_AS(settle(io), std::runtime_error);
   CHECK(wheel.expiry(id));
   CHECK_THROWS_AS(settle(io), std::runtime_error);
+  CHECK(wheel.expiry(id));
+  settle(io);
+  CHECK(ran.size() == 2);
+  CHECK(wheel.empty());
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("A callback for another executor is tried again if the wheel's own refuses to count work",
+          "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  int refusals = 0;
+  kestrel::basic_timer_wheel<uncounting_executor, manual_traits> wheel{
+      uncounting_executor(io, refusals)};
+  journal ran;
+  const auto id = wheel.schedule_after(10ms, asio::bind_executor(io.get_executor(), ran.note(1)));
+  wheel.schedule_after(10ms, ran.note(2));
+  manual_clock::advance(10ms);
+  refusals = 1;
+  CHECK_THROWS_AS(settle(io), std::runtime_error);
+  CHECK(refusals == 0);
   CHECK(wheel.expiry(id));
   settle(io);
   CHECK(ran.size() == 2);

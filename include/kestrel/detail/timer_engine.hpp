@@ -200,7 +200,9 @@ public:
     leftovers left;
     const guard_type guard(mutex_);
     pending_timer* const t = wheel_.get(link.id());
-    return t != nullptr && leads_to(*t, link) && cancel(link.id(), left);
+    if (t == nullptr || !leads_to(*t, link))
+      return false;
+    return cancel(link.id(), left);
   }
 
   std::size_t cancel(std::span<const timer_id> ids) override {
