@@ -284,11 +284,12 @@ private:
     detail::timer_wait_ptr wait =
         detail::make_timer_wait(std::move(handler), executor_, queue_->room, waits_->memory());
     wait->set_ticket(++queue_->last_ticket);
-    detail::on_cancellation(slot,
-                            [of = std::weak_ptr(waits_), queue = queue_, ticket = wait->ticket()] {
-                              if (const auto still_there = of.lock())
-                                still_there->cancel(*queue, ticket);
-                            });
+    if (slot.is_connected())
+      detail::on_cancellation(
+          slot, [of = std::weak_ptr(waits_), queue = queue_, ticket = wait->ticket()] {
+            if (const auto still_there = of.lock())
+              still_there->cancel(*queue, ticket);
+          });
     waits_->wait(*queue_, waits_->time().deadline_of(expiry_), std::move(wait));
   }
 

@@ -263,7 +263,7 @@ plant(11 "a timer that no memory is left to postpone has its new deadline all th
 
 plant(11 "a wait that no memory is left to send is lost" detail/timer_wait.hpp fuzz/steady_timer
 [[    host.arrive(queue, *this);
-    this->complete(this->error);]]
+    this->complete(this->error());]]
 [[    host.arrive(queue, *this);
     this->discard();]])
 

@@ -175,7 +175,7 @@ private:
   std::size_t cancel_which(wait_queue& queue, const Take& take) {
     auto lock = engine_->lock();
     if (timer_wait* const sent = take(queue.sent).release()) {
-      sent->error = net::error::operation_aborted;
+      sent->aborted = true;
       return 1;
     }
     timer_wait_ptr wait = take(queue.waits);
@@ -203,7 +203,7 @@ private:
   static std::size_t abort_sent(wait_queue& queue) noexcept {
     std::size_t n = 0;
     for (; !queue.sent.empty(); ++n)
-      queue.sent.pop().release()->error = net::error::operation_aborted;
+      queue.sent.pop().release()->aborted = true;
     return n;
   }
 

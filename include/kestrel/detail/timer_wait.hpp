@@ -38,11 +38,15 @@ public:
   /// Calls the handler, and ends this object before.
   virtual void call(net::error_code ec) = 0;
 
-  /// Sends it to its executor, where it is called with its `error`. From now on it is its own.
+  /// Sends it to its executor, where it is called with its `error()`. From now on it is its own.
   virtual void send(std::shared_ptr<wait_host> host, wait_queue& queue) noexcept = 0;
 
-  net::error_code error;           // under the host's lock
+  [[nodiscard]] net::error_code error() const noexcept {
+    return aborted ? net::error_code(net::error::operation_aborted) : net::error_code();
+  }
+
   timer_wait* sent_next = nullptr; // which is sent after this one
+  bool aborted = false;            // after it was sent; under the host's lock
 
 protected:
   ~timer_wait() = default;
@@ -105,7 +109,7 @@ public:
   void operator()() {
     host_->arrive(*queue_, *wait_);
     timer_wait* const wait = wait_.release();
-    wait->call(wait->error);
+    wait->call(wait->error());
   }
 
 private:
@@ -147,7 +151,7 @@ private:
   using allocator_type = typename timer_wait_of::handler_op::allocator_type;
   struct block;
   using in_block = block_allocator<void, block, allocator_type>;
-  struct block : posting_block<arrival<in_block>> {};
+  struct block : posting_block<arrival<in_block>, allocator_type> {};
   using block_source = typename std::allocator_traits<allocator_type>::template rebind_alloc<block>;
 
   /// Null if there is no memory.
@@ -161,7 +165,7 @@ private:
   /// In its own memory. It cannot be cancelled on its way, then.
   void send_without_memory(wait_host& host, wait_queue& queue) noexcept {
     host.arrive(queue, *this);
-    this->complete(this->error);
+    this->complete(this->error());
   }
 };
 
@@ -170,7 +174,7 @@ private:
 
 /// `executor` is the timer's, and `memory` that of the timers of its context.
 template <class Handler, class Executor>
-timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, wait_room& room,
+timer_wait_ptr make_timer_wait(Handler&& handler, const Executor& executor, wait_room& room,
                                handler_memory& memory) {
   using lent = wait_allocator<void>;
   const auto make = [&handler](const auto& own, const auto& allocator) {
@@ -179,15 +183,15 @@ timer_wait_ptr make_timer_wait(Handler&& handler, Executor executor, wait_room& 
                          std::decay_t<decltype(allocator)>>::make(std::forward<Handler>(handler),
                                                                   work, allocator);
   };
-  const auto make_for = [&](const auto& own) {
-    if (const io_executor* const io = io_executor_beside(own, executor))
-      return make(*io, lent(room, memory));
-    return make(own, std::allocator<void>());
+  const auto make_for = [&](const auto& own, const io_executor* io) {
+    return io != nullptr ? make(*io, lent(room, memory)) : make(own, std::allocator<void>());
   };
-  if constexpr (has_own_executor<Handler>)
-    return make_for(net::get_associated_executor(handler, executor));
-  else
-    return make_for(executor);
+  if constexpr (has_own_executor<Handler>) {
+    const auto own = net::get_associated_executor(handler, executor);
+    return make_for(own, io_executor_beside(own, executor));
+  } else {
+    return make_for(executor, io_executor_of(executor));
+  }
 }
 
 } // namespace detail

@@ -246,7 +246,7 @@ struct op_block
               Handler,
               block_allocator<void, op_block<Op, Handler, Allocator, Results...>, Allocator>,
               Results...>,
-          Op> {};
+          Allocator, Op> {};
 
 /// A handler with its memory and its executor, `Work`, whose work counts or need not. `Op` is the
 /// class derived from this, `Base` is wait_op<Results...> or derived from it, and `Allocator` for

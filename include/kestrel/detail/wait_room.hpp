@@ -22,7 +22,7 @@ class timer_wait;
 /// Memory for one wait of one timer, whose waits begin one at a time.
 class wait_room {
 public:
-  static constexpr std::size_t size = 176;
+  static constexpr std::size_t size = 112; // for a handler of three words
   static constexpr std::size_t alignment = alignof(std::max_align_t);
 
   /// Null if it will not do.
