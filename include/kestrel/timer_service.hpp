@@ -284,7 +284,8 @@ private:
     state->receive(std::move(op));
   }
 
-  batch_handle_type keep(detail::new_timers& batch, detail::subscriptions& subscribed) {
+  template <class Batch>
+  batch_handle_type keep(Batch& batch, detail::subscriptions& subscribed) {
     subscribed.keep(batch.ids, *host_);
     return batch_handle_type(host_, std::move(batch.ids), std::move(batch.watches));
   }

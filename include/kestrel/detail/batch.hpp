@@ -120,9 +120,9 @@ inline std::vector<std::shared_ptr<watch>> make_watches(std::span<const timer_id
 
 /// The slots of a batch, empty until this is destroyed, so that none is in it twice, and for good
 /// if they are used.
+template <range_to_take_from<timer_slot> Slots>
 class slots_taken {
 public:
-  template <range_to_take_from<timer_slot> Slots>
   slots_taken(Slots& slots, const std::shared_ptr<timer_host>& host) : host_{host} {
     for_each_lasting(slots, made_, [this](timer_slot& slot) { slots_.push_back(&slot); });
     ids_.reserve(slots_.size());
@@ -158,9 +158,9 @@ private:
 /// The tasks of a batch on their way to becoming timers, whose watches are made by
 /// `make_watches(ids, specs)`. What `ids` and `watches` have in the end is in the order of the
 /// tasks.
+template <range_to_take_from<timer_task> Tasks>
 class new_timers {
 public:
-  template <range_to_take_from<timer_task> Tasks>
   explicit new_timers(Tasks& tasks) {
     for_each_lasting(tasks, made_,
                      [this](timer_task& task) { specs_.push_back(&task_access::spec(task)); });
@@ -218,9 +218,10 @@ private:
   std::vector<timer_spec*> specs_; // of the tasks
 };
 
+template <class Host>
 class postponements {
 public:
-  explicit postponements(std::shared_ptr<timer_host> host) noexcept : host_(std::move(host)) {}
+  explicit postponements(std::shared_ptr<Host> host) noexcept : host_(std::move(host)) {}
 
   template <class Rep, class Period>
   void add(timer_id id, const std::chrono::duration<Rep, Period>& delay) {
@@ -261,7 +262,7 @@ public:
   std::size_t apply() { return moves_.empty() ? 0 : host_->postpone(moves_); }
 
 private:
-  std::shared_ptr<timer_host> host_;
+  std::shared_ptr<Host> host_;
   std::vector<postponement> moves_;
 };
 
