@@ -88,7 +88,8 @@ def plot_costs(figures, operation, path):
     sizes = sorted({n for row in rows.values() for n, _ in row})
     costs = [ns for row in rows.values() for _, ns in row]
     low, high = math.floor(math.log10(min(costs))), math.ceil(math.log10(max(costs)))
-    low_n, high_n = math.log10(sizes[0]), max(math.log10(sizes[-1]), math.log10(sizes[0]) + 1)
+    low_n = math.log10(sizes[0])
+    high_n = max(math.log10(sizes[-1]), low_n + 1)
 
     def x(n):
         return left + (math.log10(n) - low_n) / (high_n - low_n) * (right - left)
@@ -110,6 +111,8 @@ def plot_costs(figures, operation, path):
         if name not in rows:
             continue
         points = [(x(n), y(ns)) for n, ns in rows[name]]
+        if len(points) == 1:
+            points.append((right, points[0][1]))
         dashes = {"stroke_dasharray": "5 4"} if name == "floor" else {}
         drawing.line(points, stroke=colour, stroke_width=2, **dashes)
         ends.append((points[-1][1], (points[-1][0], title, colour)))

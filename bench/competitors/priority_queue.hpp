@@ -2,7 +2,7 @@
 //
 // std::priority_queue of deadlines, with lazy deletion: a timer that is cancelled or moved leaves
 // its old entry behind, which is passed over when it comes up. When more than half of the entries
-// are such, they are swept away.
+// are such, they are swept away, unless nobody cares.
 
 #ifndef KESTREL_BENCH_COMPETITORS_PRIORITY_QUEUE_HPP
 #define KESTREL_BENCH_COMPETITORS_PRIORITY_QUEUE_HPP
@@ -18,12 +18,15 @@
 
 namespace kestrel_bench {
 
-class priority_queue_timers {
+template <bool Sweeps>
+class lazy_priority_queue_timers {
 public:
   using duration = ticks;
   static constexpr bool moves_time = true;
 
-  explicit priority_queue_timers(std::size_t n) : timers_(n) { queue_.reserve(2 * n + slack + 1); }
+  explicit lazy_priority_queue_timers(std::size_t n) : timers_(n) {
+    queue_.reserve(2 * n + slack + 1);
+  }
 
   void arm(std::size_t i, duration delay) {
     timers_[i].call = {&fired_, &timers_[i]};
@@ -73,12 +76,12 @@ private:
   };
 
   struct queue : std::priority_queue<entry, std::vector<entry>, std::greater<>> {
-    void reserve(std::size_t n) { c.reserve(n); }
+    void reserve(std::size_t n) { this->c.reserve(n); }
 
     template <class Predicate>
     void erase_if(Predicate predicate) {
-      std::erase_if(c, predicate);
-      std::ranges::make_heap(c, comp);
+      std::erase_if(this->c, predicate);
+      std::ranges::make_heap(this->c, this->comp);
     }
   };
 
@@ -92,7 +95,7 @@ private:
 
   void push(std::size_t i, duration delay) {
     queue_.push({now_ + delay, static_cast<std::uint32_t>(i), timers_[i].generation});
-    if (queue_.size() > 2 * armed_ + slack)
+    if (Sweeps && queue_.size() > 2 * armed_ + slack)
       queue_.erase_if([this](const entry& e) { return !is_current(e); });
   }
 
@@ -102,6 +105,8 @@ private:
   ticks now_{0};
   std::uint64_t fired_ = 0;
 };
+
+using priority_queue_timers = lazy_priority_queue_timers<true>;
 
 } // namespace kestrel_bench
 
