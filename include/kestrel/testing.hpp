@@ -9,6 +9,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/context_registry.hpp>
+#include <kestrel/detail/moved_time.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/time_source.hpp>
 #include <kestrel/detail/wheel_clock.hpp>
@@ -82,7 +83,7 @@ public:
     for (net::io_context* const c : contexts_)
       agree_with(registry_of(*c));
     if (source_ == nullptr)
-      source_ = std::make_shared<detail::time_source>();
+      source_ = std::make_shared<detail::moved_time>();
     for (net::io_context* const c : contexts_)
       registry_of(*c).set_time({source_, net::any_io_executor(c->get_executor())});
   }

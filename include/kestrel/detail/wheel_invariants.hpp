@@ -7,7 +7,11 @@
 
 #include <kestrel/detail/wheel_levels.hpp>
 
-#include <set>
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <vector>
 
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
@@ -18,23 +22,32 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
     return false;
 
   // Each pending timer has exactly one place: in a slot, in the walk, or with its claimer.
-  std::set<std::uint32_t> filed;
+  constexpr auto nowhere = (std::numeric_limits<std::size_t>::max)();
+  std::vector<std::size_t> filed_in(arena.used(), nowhere);
+  std::size_t filed = 0;
+  const auto file = [&](std::uint32_t index, std::size_t where) {
+    if (filed_in[index] == nowhere) {
+      filed_in[index] = where;
+      ++filed;
+    }
+    return filed_in[index] == where;
+  };
   std::size_t entries = walk_.left();
   walk_.for_each([&](entry e) {
     if (is_current(e, walk_place_, arena))
-      filed.insert(e.index);
+      file(e.index, slots_.size());
   });
 
   tick_type l1_next = never;
   for (std::uint32_t number = 0; number != slots_.size(); ++number) {
     const slot& s = slots_[number];
     const bool level0 = number < l0_count();
-    std::set<std::uint32_t> live;
+    const std::size_t filed_before = filed;
     bool placed_well = true;
     for_each_entry(s.chain, [&](entry e) {
       if (!is_current(e, s.place, arena))
         return;
-      live.insert(e.index);
+      placed_well = file(e.index, number) && placed_well;
       // An entry is looked at no later than its timer is due; what is already due is due now.
       const tick_type tick = (std::max)(tick_of(arena.record(e.index).deadline), now_);
       const tick_type looked_at = level0 ? now_ + l0_slot(number - l0_slot(now_))
@@ -44,17 +57,13 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
     entries += s.chain.size;
     const bool occupied =
         level0 ? l0_occupied_.test(number) : l1_occupied_.test(number - l0_count());
-    if (!placed_well || live.size() != s.live || occupied != (s.chain.size != 0) ||
+    if (!placed_well || filed - filed_before != s.live || occupied != (s.chain.size != 0) ||
         (s.live == 0) != (s.chain.size == 0))
       return false;
     if (!level0) {
       if ((l1_first_[number - l0_count()] == never) != (s.chain.size == 0))
         return false;
       l1_next = (std::min)(l1_next, l1_first_[number - l0_count()]);
-    }
-    for (const std::uint32_t index : live) {
-      if (!filed.insert(index).second)
-        return false;
     }
   }
 
@@ -65,11 +74,11 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
       continue;
     if (place::is_claimed(r.link))
       ++claimed;
-    else if (!filed.contains(index))
+    else if (filed_in[index] == nowhere)
       return false;
   }
   return entries == entries_ && l1_next == l1_next_ && claimed <= claimed_ &&
-         filed.size() + claimed == arena.size() && wake_ <= units(next_event());
+         filed + claimed == arena.size() && wake_ <= units(next_event());
 }
 
 } // namespace detail
