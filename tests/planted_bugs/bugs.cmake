@@ -113,7 +113,7 @@ plant(4 "what was cancelled on the way to its strand runs" detail/timer_dispatch
     wheel_.get(id)->on_hold = false;]])
 
 plant(4 "what was postponed when it was due runs all the same" detail/timer_engine.hpp asio/postpone
-[[    if (wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
+[[    if (wheel_.has_claims() && wheel_.claim_of(id) != 0 && wheel_.get(id)->on_hold)
       file_again(id); // who holds it will find that it is gone]]
 [[]])
 
