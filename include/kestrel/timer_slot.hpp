@@ -79,7 +79,8 @@ struct slot_access {
   }
 
   /// `n` of them, or none.
-  static std::vector<timer_slot> make(const std::shared_ptr<timer_host>& host, std::size_t n) {
+  template <class Host>
+  static std::vector<timer_slot> make(const std::shared_ptr<Host>& host, std::size_t n) {
     require_at_most(max_timers, n);
     std::vector<timer_slot> slots(n);
     slots_aside aside(*host, n);

@@ -311,7 +311,7 @@ public:
             detail::range_to_take_from<timer_task> Tasks>
   batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
     detail::new_timers batch(tasks);
-    batch.schedule_in(slots, engine_, detail::make_watches);
+    batch.schedule_in(slots, engine_, detail::watches_to_ask);
     return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
   }
 
@@ -319,7 +319,7 @@ public:
   template <detail::range_to_take_from<timer_task> Tasks>
   batch_handle_type schedule(Tasks&& tasks) {
     detail::new_timers batch(tasks);
-    batch.schedule(*engine_, detail::make_watches);
+    batch.schedule(*engine_, detail::watches_to_ask);
     return batch_handle_type(engine_, std::move(batch.ids), std::move(batch.watches));
   }
 

@@ -110,13 +110,12 @@ void for_each_lasting(Range& range, std::vector<T>& made, F&& f) {
 }
 
 /// Watches that only those ask who wait.
-inline std::vector<std::shared_ptr<watch>> make_watches(std::span<const timer_id> ids,
-                                                        std::span<timer_spec* const>) {
+inline constexpr auto watches_to_ask = [](const auto& ids, const auto& /* specs */) {
   std::vector<std::shared_ptr<watch>> made(ids.size());
   for (std::shared_ptr<watch>& w : made)
     w = std::make_shared<watch>();
   return made;
-}
+};
 
 /// The slots of a batch, empty until this is destroyed, so that none is in it twice, and for good
 /// if they are used.

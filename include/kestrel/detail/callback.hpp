@@ -179,7 +179,7 @@ struct coroutine_maker {
   explicit coroutine_maker(G&& f) : target(std::forward<G>(f)) {}
 
   F target;
-  KESTREL_NO_UNIQUE_ADDRESS link_of<F, coroutine_link> link;
+  KESTREL_NO_UNIQUE_ADDRESS link_of<F, coroutine_link<F>> link;
 };
 
 template <class F>
@@ -388,7 +388,7 @@ private:
         std::rethrow_exception(failure);
     };
     if constexpr (has_cancellation_slot<F>) {
-      if (coroutine_link* const link = maker->link.get()) {
+      if (coroutine_link<F>* const link = maker->link.get()) {
         const std::shared_ptr<net::cancellation_signal> signal = link->make_signal();
         net::co_spawn(
             executor, [maker, signal, which] { return fire(maker->target, which); },

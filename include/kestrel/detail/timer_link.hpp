@@ -49,8 +49,9 @@ private:
   std::atomic<bool> whole_{true};
 };
 
-/// For a callable whose coroutines are told as well. As with every coroutine's slot, whoever emits
-/// sees to it that none of them begins, runs or ends meanwhile.
+/// For a callable F whose coroutines are told as well. As with every coroutine's slot, whoever
+/// emits sees to it that none of them begins, runs or ends meanwhile.
+template <class F>
 class coroutine_link : public timer_link {
 public:
   using timer_link::timer_link;
