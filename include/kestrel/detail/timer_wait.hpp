@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_TIMER_WAIT_HPP
 #define KESTREL_DETAIL_TIMER_WAIT_HPP
 
+#include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/block_allocator.hpp>
 #include <kestrel/detail/exceptions.hpp>
@@ -174,8 +175,9 @@ private:
 
 /// `executor` is the timer's, and `memory` that of the timers of its context.
 template <class Handler, class Executor>
-timer_wait_ptr make_timer_wait(Handler&& handler, const Executor& executor, wait_room& room,
-                               handler_memory& memory) {
+KESTREL_ALWAYS_INLINE inline timer_wait_ptr
+make_timer_wait(Handler&& handler, const Executor& executor, wait_room& room,
+                handler_memory& memory) {
   using lent = wait_allocator<void>;
   const auto make = [&handler](const auto& own, const auto& allocator) {
     const auto work = net::prefer(own, net::execution::outstanding_work.tracked);
