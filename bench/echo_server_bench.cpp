@@ -125,9 +125,13 @@ void echo(benchmark::State& state, clock_type::duration length) {
 void register_all(bool quick) {
   const std::size_t room = demo::raise_descriptor_limit() / 2 - 64;
   const auto connections = static_cast<std::int64_t>(std::min<std::size_t>(room, 5000));
-  const clock_type::duration length = quick ? 1s : 3s;
+  const clock_type::duration length = quick ? 1s : 2s;
   const auto add = [&](const char* name, void (*f)(benchmark::State&, clock_type::duration)) {
-    benchmark::RegisterBenchmark(name, f, length)->Arg(connections)->Iterations(1)->UseManualTime();
+    benchmark::RegisterBenchmark(name, f, length)
+        ->Arg(connections)
+        ->Iterations(1)
+        ->Repetitions(quick ? 3 : 9)
+        ->UseManualTime();
   };
   add("echo/none", echo<demo::no_timers>);
   add("echo/timer_wheel", echo<demo::kestrel_timers>);

@@ -94,7 +94,7 @@ foreach(name IN ITEMS timer_wheel lazy_deletion due_together threads echo_server
   endif()
 endforeach()
 
-set(repetitions 9)
+set(repetitions 5)
 if("--quick" IN_LIST ARGS)
   set(repetitions 1)
 endif()
