@@ -11,7 +11,7 @@
 #
 # Each writes <name>.csv and <name>.json, which names the processor, the compiler, versions and the
 # date. From timers.csv it draws what each operation costs, as far as there is a Python (SVG). What
-# including Kestrel costs is in include_cost.csv.
+# including Kestrel costs is in include_cost.csv, with the compiler that timers.json names.
 
 cmake_minimum_required(VERSION 3.23...3.31)
 include("${CMAKE_CURRENT_LIST_DIR}/setup.cmake")
