@@ -2,7 +2,7 @@
 #
 # Builds the benchmarks and runs them, on a machine that need not have more than CMake and git.
 #
-#   cmake -P cmake/bench.cmake                    all of them, in about three quarters of an hour
+#   cmake -P cmake/bench.cmake                    all of them, in about forty minutes
 #   cmake -DARGS=--quick -P cmake/bench.cmake     a first impression, in less than three minutes
 #   cmake -DRESULTS=<directory> -P cmake/bench.cmake     where results go, else build/bench/results
 #   cmake -DPUBLISH=ON -P cmake/bench.cmake       into bench/results and docs/pictures, to be committed
