@@ -7,6 +7,7 @@
 #include <asio/basic_waitable_timer.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/strand.hpp>
 
 #if defined(ASIO_HAS_CO_AWAIT)
 #include <asio/awaitable.hpp>
@@ -228,3 +229,29 @@ TEST_CASE("A coroutine for which there is no memory has failed, and its timer ha
 }
 
 #endif
+
+TEST_CASE("A wheel on a strand that had no memory to be woken is woken when there is some",
+          "[memory][exceptions]") {
+  int failures = 0;
+  for (int n = 0;; ++n) {
+    const at_start clock;
+    asio::io_context io;
+    manual_wheel wheel{asio::any_io_executor(asio::make_strand(io))};
+    int ran = 0;
+    wheel.schedule_after(20ms, [&ran] { ++ran; });
+    wheel.schedule_after(60ms, [&ran] { ++ran; });
+    manual_clock::advance(20ms);
+    const shortage s(n, [&io] { io.poll(); });
+    if (!s.failed)
+      break;
+    ++failures;
+    CHECK(s.thrown);
+    CHECK(ran == 0);
+    settle(io);
+    stall(io, 10ms);
+    CHECK(ran == 1);
+    stall(io, 30ms);
+    CHECK(ran == 2);
+  }
+  CHECK(failures > 0);
+}

@@ -65,6 +65,23 @@ private:
   int* refusals_;
 };
 
+/// Destroys what it is given as often as it is told to, and says nothing.
+class losing_executor : public executor_base<losing_executor> {
+public:
+  losing_executor(asio::io_context& io, int& losses) : executor_base(io), losses_{&losses} {}
+
+  template <class F>
+  void execute(F f) const {
+    if (*losses_ != 0)
+      --*losses_;
+    else
+      asio::post(io(), std::move(f));
+  }
+
+private:
+  int* losses_;
+};
+
 /// Throws as often as it is told to when it is asked to count work, and does what it is given.
 class uncounting_executor : public executor_base<uncounting_executor> {
 public:
@@ -375,6 +392,71 @@ TEST_CASE("A wheel whose executor refuses what it posts runs what is due all the
   const std::vector<int> labels = ran.labels();
   CHECK(labels.size() == count);
   CHECK(std::ranges::is_sorted(labels));
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("A wheel whose executor loses what it is given comes again a tick later", "[executors]") {
+  const at_start clock;
+  asio::io_context io;
+  int losses = 0;
+  kestrel::basic_timer_wheel<losing_executor, manual_traits> wheel{losing_executor(io, losses)};
+  journal ran;
+  SECTION("on its way to the first that is due") {
+    wheel.schedule_after(10ms, ran.note(1));
+    wheel.schedule_after(50ms, ran.note(2));
+    losses = GENERATE(1, 2);
+    const auto lost = losses * 10ms;
+    stall(io, 10ms);
+    CHECK(ran.empty());
+    CHECK_FALSE(out_of_work(io));
+    stall(io, 10ms);
+    stall(io, 10ms);
+    CHECK(ran == journal{{1, 10ms + lost}});
+    stall(io, 20ms);
+    CHECK(ran == journal{{1, 10ms + lost}, {2, 50ms}});
+  }
+  SECTION("on its way because an earlier timer came") {
+    wheel.schedule_after(1h, ran.note(1));
+    losses = 1;
+    wheel.schedule_after(10ms, ran.note(2));
+    settle(io);
+    CHECK(losses == 0);
+    stall(io, 10ms);
+    CHECK(ran == journal{{2, 10ms}});
+    wheel.shutdown();
+  }
+  SECTION("posted between two batches") {
+    constexpr int count = 1000; // more than one of them
+    for (int i = 0; i != count; ++i)
+      wheel.schedule_after(10ms, [&ran, &losses, i] {
+        ran.note(i)();
+        losses = i == 0 ? 1 : losses;
+      });
+    stall(io, 10ms);
+    const std::vector<int> labels = ran.labels();
+    CHECK(labels.size() == count);
+    CHECK(std::ranges::is_sorted(labels));
+  }
+  settle(io);
+  CHECK(out_of_work(io));
+}
+
+TEST_CASE("A wheel whose executor has lost it ends as any other", "[executors][lifetimes]") {
+  const at_start clock;
+  asio::io_context io;
+  int losses = 1'000'000;
+  std::weak_ptr<int> gone;
+  {
+    kestrel::basic_timer_wheel<losing_executor, manual_traits> wheel{losing_executor(io, losses)};
+    const auto owned = std::make_shared<int>();
+    gone = owned;
+    wheel.schedule_after(10ms, [owned] { FAIL("it is lost"); });
+    stall(io, 10ms);
+    stall(io, 10ms);
+    CHECK_FALSE(gone.expired());
+  }
+  CHECK(gone.expired());
+  settle(io);
   CHECK(out_of_work(io));
 }
 

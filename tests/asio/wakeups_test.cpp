@@ -60,6 +60,19 @@ TEST_CASE_METHOD(one_wheel, "A timer an hour away wakes the wheel twice", "[wake
   CHECK(wheel.stats().wakeups == 2);
 }
 
+TEST_CASE_METHOD(one_wheel, "A wheel that has run all it had does not look back for the next",
+                 "[wakeups]") {
+  for (int i = 0; i != 3; ++i)
+    wheel.schedule_after(10ms, [] {});
+  stall(io, 10ms);
+  CHECK(wheel.empty());
+  CHECK(wheel.stats().wakeups == 1);
+  const auto id = wheel.schedule_after(1h, [] {});
+  settle(io);
+  CHECK(wheel.stats().wakeups == 1);
+  CHECK(wheel.cancel(id));
+}
+
 TEST_CASE_METHOD(one_wheel, "A wheel wakes once for each slot that has timers", "[wakeups]") {
   int ran = 0;
   for (int i = 0; i != 1000; ++i)

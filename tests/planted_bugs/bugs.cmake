@@ -376,10 +376,21 @@ plant(13 "run() returns while a timer is on its way to another context" detail/t
 [[    ++deliveries_;]])
 
 plant(11 "when an executor refuses a handler, nobody comes for the rest" detail/timer_dispatcher.hpp
-  schedules/wakeups
-[[      if (!began || armed_ == never)
-        come_without_posting();]]
+  asio/executors
+[[      if (engine != nullptr)
+        engine->lose_wake();]]
 [[]])
+
+plant(11 "when an executor destroys the handler that wakes the wheel, it sleeps on" detail/driver.hpp
+  asio/executors
+[[      if (owner != nullptr)
+        owner->lose_wake();]]
+[[]])
+
+plant(12 "callbacks that take long run as many at a time as others" detail/timer_dispatcher.hpp
+  asio/fairness
+[[    return ran % callbacks_per_look == 0 || std::has_single_bit(ran);]]
+[[    return ran % callbacks_per_look == 0;]])
 
 plant(13 "a timer whose executor destroys it on the way stays pending" detail/timer_dispatcher.hpp
   schedules/end

@@ -19,11 +19,13 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// Each `set` is followed by one `owner.wake(on_time)`, unless the context ends first: on time, or
-/// soon after `cancel`, which the owner calls before it ends. The pending handler shares the
-/// ownership of the owner, of whom the driver is a part.
+/// Each `set` is followed by one `owner.wake(on_time)`: on time, or soon after `cancel`, which the
+/// owner calls before it ends. Or by one `owner.lose_wake()`, if the handler is destroyed: by the
+/// end of the context, by an executor that refuses it, or since there is no memory. The pending
+/// handler shares the ownership of the owner, of whom the driver is a part.
 ///
-/// Thread safety: all calls under the owner's lock; `wake` is called without it.
+/// Thread safety: all calls under the owner's lock. `wake` is called without it, and so is
+/// `lose_wake`, unless that is while `set` throws.
 template <class Timer, class Owner>
 class driver {
 public:
@@ -33,9 +35,9 @@ public:
   /// Not before the handler of the last `set` has run.
   void set(typename Timer::time_point time, std::shared_ptr<Owner> owner) {
     if (is_virtual())
-      return set_alarm(time, handler{std::move(owner), &memory_});
+      return set_alarm(time, handler(std::move(owner), memory_));
     timer_.expires_at(time);
-    timer_.async_wait(handler{std::move(owner), &memory_});
+    timer_.async_wait(handler(std::move(owner), memory_));
   }
 
   void cancel() {
@@ -49,9 +51,22 @@ private:
   struct handler {
     using allocator_type = handler_allocator<void>;
 
+    handler(std::shared_ptr<Owner> o, handler_memory& m) noexcept
+        : owner(std::move(o)), memory{&m} {}
+
+    handler(handler&&) noexcept = default;
+
+    ~handler() {
+      if (owner != nullptr)
+        owner->lose_wake();
+    }
+
     allocator_type get_allocator() const noexcept { return allocator_type(*memory); }
 
-    void operator()(net::error_code ec) const { owner->wake(!ec); }
+    void operator()(net::error_code ec) {
+      const std::shared_ptr<Owner> woken(std::move(owner));
+      woken->wake(!ec);
+    }
 
     std::shared_ptr<Owner> owner;
     handler_memory* memory;
@@ -65,7 +80,7 @@ private:
     allocator_type get_allocator() const noexcept { return to_wake.get_allocator(); }
 
     void operator()(net::error_code ec) {
-      net::dispatch(executor, [h = std::move(to_wake), ec] { h(ec); });
+      net::dispatch(executor, [h = std::move(to_wake), ec]() mutable { h(ec); });
     }
 
     typename Timer::executor_type executor;

@@ -27,6 +27,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -48,6 +49,24 @@ public:
     if (on_time)
       ++counters_.wakeups;
     run_batch(lock);
+  }
+
+  /// The handler that was on its way is destroyed and was not called. Another one comes, a tick
+  /// later: so an executor that destroys them all keeps nobody busy.
+  void lose_wake() noexcept {
+    if (auto now = setting::under_way; setting_.compare_exchange_strong(now, setting::lost))
+      return;
+    const guard_type guard(mutex_);
+    if (shut_down_)
+      return;
+    armed_ = never;
+    const std::uint64_t next = wheel_.next_wake();
+    if (next == never)
+      return;
+    KESTREL_TRY {
+      arm((std::max)(next, saturating_add(clock_.now(), wheel_.geometry().granularity())));
+    }
+    KESTREL_CATCH_ALL {} // whoever schedules or postpones a timer next tries again
   }
 
 protected:
@@ -137,12 +156,23 @@ protected:
   /// To an earlier time than before. A handler that waits for a later one is called and sees to it.
   void arm(std::uint64_t time) KESTREL_REQUIRES(mutex_) {
     if (armed_ == never) {
-      driver_->set(clock_.time_of(time), self());
+      set_driver(time);
       armed_ = time;
     } else {
       driver_->cancel();
       armed_ = at_once;
     }
+  }
+
+  void set_driver(std::uint64_t time) KESTREL_REQUIRES(mutex_) {
+    do {
+      setting_ = setting::under_way;
+      KESTREL_TRY { driver_->set(clock_.time_of(time), self()); }
+      KESTREL_CATCH_ALL {
+        setting_ = setting::over;
+        KESTREL_RETHROW;
+      }
+    } while (setting_.exchange(setting::over) == setting::lost);
   }
 
   /// Nothing is pending: `run()` may return.
@@ -183,6 +213,15 @@ private:
   static constexpr std::size_t entries_per_batch = 2048;
   static constexpr std::uint64_t long_batch = 100'000; // nanoseconds
 
+  /// Often at first, since callbacks may take long.
+  static constexpr bool looks_after(std::size_t ran) noexcept {
+    return ran % callbacks_per_look == 0 || std::has_single_bit(ran);
+  }
+
+  // What may have become of the driver's handler before it is set, whether by want of memory or on
+  // another thread.
+  enum class setting : unsigned char { over, under_way, lost };
+
   // ---- Dispatch
 
   void resume() {
@@ -208,7 +247,7 @@ private:
         run(id, last_look, lock);
       if (shut_down_)
         return;
-      if (ran % callbacks_per_look == callbacks_per_look - 1) {
+      if (looks_after(ran + 1)) {
         last_look = (std::max)(last_look, clock_.now());
         if (last_look > saturating_add(time, long_batch))
           break;
@@ -220,9 +259,11 @@ private:
   /// Has someone look at what is still pending: a posted handler at what is due, the driver at the
   /// rest.
   void secure_rest(std::uint64_t time, lock_type& lock) KESTREL_REQUIRES(mutex_) {
-    if (armed_ == at_once || wheel_.empty())
-      return; // what is stale in an empty wheel need not be looked at
+    if (armed_ == at_once)
+      return;
     const std::uint64_t next = wheel_.next_wake();
+    if (wheel_.empty())
+      return; // what is stale in it need not be looked at
     if (next <= time && armed_ == never)
       post_resume(lock);
     else if (next < armed_)
@@ -261,11 +302,23 @@ private:
   struct resumption {
     using allocator_type = handler_allocator<void>;
 
+    explicit resumption(std::shared_ptr<timer_dispatcher> e) noexcept : engine(std::move(e)) {}
+
+    resumption(resumption&&) noexcept = default;
+
+    ~resumption() {
+      if (engine != nullptr)
+        engine->lose_wake();
+    }
+
     allocator_type get_allocator() const noexcept {
       return allocator_type(*engine->driver_memory_);
     }
 
-    void operator()() const { engine->resume(); }
+    void operator()() {
+      const std::shared_ptr<timer_dispatcher> woken(std::move(engine));
+      woken->resume();
+    }
 
     std::shared_ptr<timer_dispatcher> engine;
   };
@@ -279,29 +332,22 @@ private:
   }
 
   /// Not under the lock, since nobody knows what an executor does. If it takes no handler, the
-  /// driver comes instead, which has its memory.
+  /// driver comes instead, which has its memory: at once, if that was told by an exception.
   void post_resume(lock_type& lock) KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
     armed_ = at_once;
     const std::uint64_t before = batches_;
     const Executor executor = *executor_;
     lock.unlock();
-    KESTREL_TRY { post(executor, resumption{self()}); }
+    KESTREL_TRY { post(executor, resumption(self())); }
     KESTREL_CATCH_ALL {
       lock.lock();
-      const bool began = batches_ != before; // in an executor that runs things at once
-      if (!began || armed_ == never)
-        come_without_posting();
-      if (began)
-        KESTREL_RETHROW; // what a callback threw
+      if (!shut_down_ && wheel_.next_wake() != never)
+        arm_if_earlier();
+      if (batches_ != before)
+        KESTREL_RETHROW; // what a callback threw, in an executor that runs things at once
       return;
     }
     lock.lock();
-  }
-
-  void come_without_posting() KESTREL_REQUIRES(mutex_) {
-    armed_ = never;
-    if (!shut_down_ && wheel_.next_wake() != never)
-      arm_if_earlier();
   }
 
   // Between its claim and its start, a timer is on hold: the lock may be released, and who
@@ -547,6 +593,7 @@ private:
   }
 
   std::atomic<std::size_t> announcing_ = 0;
+  std::atomic<setting> setting_{setting::over};
   std::uint64_t batches_ KESTREL_GUARDED_BY(mutex_) = 0;  // how many have begun
   std::size_t deliveries_ KESTREL_GUARDED_BY(mutex_) = 0; // how many are under way
   departure* departing_ KESTREL_GUARDED_BY(mutex_) =
