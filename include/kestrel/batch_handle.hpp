@@ -128,7 +128,7 @@ public:
 private:
   template <class Executor, class Traits>
   friend class basic_timer_wheel;
-  template <class, class>
+  template <class, class, class>
   friend class basic_timer_service;
 
   basic_batch_handle(std::shared_ptr<detail::timer_host> host, std::vector<timer_id> ids,

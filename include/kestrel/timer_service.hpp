@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <type_traits>
@@ -51,7 +52,7 @@ struct service_config {
 /// services may share a wheel; each knows its own timers only. Errors and callbacks as for
 /// basic_timer_wheel.
 ///
-/// Thread safety: distinct objects safe, shared objects safe, if the wheel is.
+/// Thread safety: distinct objects safe, shared objects safe, if the wheel is and `Mutex` is one.
 /// Complexity: as the wheel's, for scheduling, cancelling and postponing; each timer takes a few
 /// small records. Receiving is O(log n) in the receivers that wait, also to cut one short. The end
 /// of a service costs what cancelling its timers does.
@@ -70,10 +71,14 @@ struct service_config {
 /// `Clock` is the wheel's; so it is in `basic_timer_service service{wheel};`. A service on another
 /// clock than its wheel's refuses points in time (`errc::other_clock`), and its handles must not be
 /// asked for theirs. `DefaultToken` is the completion token of `async_receive`, and of its handles'
-/// waits, without one.
+/// waits, without one. `Mutex` is what makes shared services safe; that of the wheel, if it is left
+/// to be deduced.
 template <class Clock = std::chrono::steady_clock,
-          class DefaultToken = detail::default_token<net::any_io_executor>>
+          class DefaultToken = detail::default_token<net::any_io_executor>,
+          class Mutex = std::mutex>
 class basic_timer_service {
+  using state = detail::service_state<Mutex>;
+
 public:
   ///@{
   /// What it is made of; any wheel's executor converts to its own.
@@ -88,7 +93,7 @@ public:
   template <class Executor>
   struct rebind_executor {
     /// The service with the default token of `Executor`.
-    using other = basic_timer_service<Clock, detail::default_token<Executor>>;
+    using other = basic_timer_service<Clock, detail::default_token<Executor>, Mutex>;
   };
 
   /// A service on `wheel`. `errc::invalid_capacity` if that is zero.
@@ -97,7 +102,7 @@ public:
                                const service_config& config = {})
       : has_clock_of_wheel_{std::is_same_v<Clock, typename Traits::clock>},
         host_(wheel.engine_),
-        state_(std::make_shared<detail::service_state>(config.capacity)) {
+        state_(std::make_shared<state>(config.capacity)) {
     if (config.capacity == 0)
       detail::throw_error(errc::invalid_capacity, "capacity = 0");
     host_->follow(state_);
@@ -162,7 +167,7 @@ public:
   template <detail::range_to_take_from<timer_task> Tasks>
   batch_handle_type schedule(Tasks&& tasks) {
     detail::new_timers batch(tasks);
-    detail::subscriptions subscribed(state_);
+    detail::subscriptions<Mutex> subscribed(state_);
     batch.schedule(*host_, subscribed);
     return keep(batch, subscribed);
   }
@@ -172,7 +177,7 @@ public:
             detail::range_to_take_from<timer_task> Tasks>
   batch_handle_type schedule(Slots&& slots, Tasks&& tasks) {
     detail::new_timers batch(tasks);
-    detail::subscriptions subscribed(state_);
+    detail::subscriptions<Mutex> subscribed(state_);
     batch.schedule_in(slots, host_, subscribed);
     return keep(batch, subscribed);
   }
@@ -247,9 +252,9 @@ public:
   auto async_receive(CompletionToken&& token = CompletionToken()) {
     return net::async_initiate<CompletionToken, void(net::error_code, timer_notification)>(
         detail::initiation(host_,
-                           [host = host_, state = state_](auto&& handler) {
+                           [host = host_, of = state_](auto&& handler) {
                              begin_to_receive<std::decay_t<decltype(handler)>>(
-                                 *host, state, std::forward<decltype(handler)>(handler));
+                                 *host, of, std::forward<decltype(handler)>(handler));
                            }),
         token);
   }
@@ -268,24 +273,23 @@ public:
 
 private:
   template <class Handler>
-  static void begin_to_receive(const detail::timer_host& host,
-                               const std::shared_ptr<detail::service_state>& state,
+  static void begin_to_receive(const detail::timer_host& host, const std::shared_ptr<state>& of,
                                Handler handler) {
     if constexpr (detail::has_immediate_executor<Handler>) {
-      if (const auto now = state->receive_now())
+      if (const auto now = of->receive_now())
         return detail::complete_at_once(std::move(handler), now->error, now->notification);
     }
     const auto slot = net::get_associated_cancellation_slot(handler);
     auto op = detail::make_wait_op<detail::receive_op>(std::move(handler), host.any_executor());
-    detail::on_cancellation(slot, [s = std::weak_ptr(state), ticket = op->ticket()] {
+    detail::on_cancellation(slot, [s = std::weak_ptr(of), ticket = op->ticket()] {
       if (const auto still_there = s.lock())
         still_there->abort(ticket);
     });
-    state->receive(std::move(op));
+    of->receive(std::move(op));
   }
 
   template <class Batch>
-  batch_handle_type keep(Batch& batch, detail::subscriptions& subscribed) {
+  batch_handle_type keep(Batch& batch, detail::subscriptions<Mutex>& subscribed) {
     subscribed.keep(batch.ids, *host_);
     return batch_handle_type(host_, std::move(batch.ids), std::move(batch.watches));
   }
@@ -297,13 +301,14 @@ private:
 
   const bool has_clock_of_wheel_;
   std::shared_ptr<detail::timer_host> host_;
-  std::shared_ptr<detail::service_state> state_;
+  std::shared_ptr<state> state_;
 };
 
-/// The service has the clock and the default token of its wheel.
+/// The service has the clock, the default token and the mutex of its wheel.
 template <class Executor, class Traits>
 basic_timer_service(basic_timer_wheel<Executor, Traits>&, const service_config& = {})
-    -> basic_timer_service<typename Traits::clock, detail::default_token<Executor>>;
+    -> basic_timer_service<typename Traits::clock, detail::default_token<Executor>,
+                           typename Traits::mutex>;
 
 /// The service for wheels on `std::chrono::steady_clock`.
 using timer_service = basic_timer_service<>;

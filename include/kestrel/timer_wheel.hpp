@@ -430,7 +430,7 @@ public:
   void shutdown() { engine_->shutdown(); }
 
 private:
-  template <class, class>
+  template <class, class, class>
   friend class basic_timer_service;
   friend struct detail::host_access;
 

@@ -402,3 +402,15 @@ plant(13 "a timer whose executor destroys it on the way stays pending" detail/ti
 plant(13 "a service that ends forgets who waits" detail/service_state.hpp schedules/service
 [[      aborted.append(std::move(receivers_));]]
 [[]])
+
+plant(13 "a receiver is put in line without another look" detail/service_state.hpp schedules/service
+[[      now = receive();
+      if (!now)
+        return receivers_.push(std::move(op));
+    }]]
+[[      now = receive();
+    }
+    if (!now) {
+      const mutex_guard lock(mutex_);
+      return receivers_.push(std::move(op));
+    }]])

@@ -7,6 +7,9 @@
 
 #include <kestrel/timer_service.hpp>
 
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/cancellation_signal.hpp>
+
 #include <catch.hpp>
 
 #include <array>
@@ -89,6 +92,62 @@ TEST_CASE("A slow consumer of a full service is told of each firing", "[schedule
       e.expect(fates[i].ran() == 1 && received.of(ids[i]) == 1, "not each was told once");
     e.expect(left == 0 && service.empty(), "somebody waits");
   });
+}
+
+TEST_CASE("Who begins to receive when a timer fires is told of it", "[schedules]") {
+  explore(
+      "receive / fire",
+      [](exploration& e) {
+        fate f;
+        inbox received;
+        int ended = 0;
+        explored_world w;
+        explored_service service{w.wheel};
+        const kestrel::timer_id id = service.schedule_after(10ms, f.note());
+        w.pass(10ms);
+        w.together(e, {w.run(), w.beside([&] {
+                         service.async_receive(
+                             [&](asio::error_code ec, const kestrel::timer_notification& n) {
+                               ++ended;
+                               if (!ec)
+                                 received.add(n);
+                             });
+                       })});
+        e.expect(ended == 1 && received.of(id) == 1, "it was not told once");
+        e.expect(!service.try_receive() && service.empty(), "something is left");
+      },
+      more_preemptions);
+}
+
+TEST_CASE("Who gives up receiving when a timer fires is told of it, or the next one is",
+          "[schedules]") {
+  explore(
+      "receive / cancel receiving / fire",
+      [](exploration& e) {
+        fate f;
+        inbox received;
+        std::vector<asio::error_code> ends;
+        asio::cancellation_signal signal;
+        explored_world w;
+        explored_service service{w.wheel};
+        const kestrel::timer_id id = service.schedule_after(10ms, f.note());
+        w.pass(10ms);
+        const auto note = [&](asio::error_code ec, const kestrel::timer_notification& n) {
+          ends.push_back(ec);
+          if (!ec)
+            received.add(n);
+        };
+        w.together(e, {w.run(), w.beside([&] {
+                         service.async_receive(asio::bind_cancellation_slot(signal.slot(), note));
+                         signal.emit(asio::cancellation_type::terminal);
+                       })});
+        e.expect(ends.size() == 1, "it did not end once");
+        for (const asio::error_code& ec : ends)
+          e.expect(received.of(id) == (ec ? 0u : 1u), "it was told two things");
+        received.drain(service);
+        e.expect(received.of(id) == 1, "nobody is told");
+      },
+      more_preemptions);
 }
 
 TEST_CASE("Who receives while a service is shut down ends once", "[schedules]") {

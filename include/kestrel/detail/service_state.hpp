@@ -24,7 +24,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
 #include <utility>
@@ -41,22 +40,33 @@ struct received {
   timer_notification notification;
 };
 
+template <class Mutex>
 class service_state;
 
 /// One timer of the service, for as long as it is pending or waits in the queue.
+template <class Mutex>
 class subscription final : public notice_listener,
-                           public std::enable_shared_from_this<subscription> {
-public:
-  subscription(std::weak_ptr<service_state> state, timer_id id, timer_kind kind) noexcept
-      : state_(std::move(state)), id_{id}, kind_{kind} {}
+                           public std::enable_shared_from_this<subscription<Mutex>> {
+  using state = service_state<Mutex>;
 
-  void on_fired(bool last) noexcept override;
-  void on_gone() noexcept override;
+public:
+  subscription(std::weak_ptr<state> of, timer_id id, timer_kind kind) noexcept
+      : state_(std::move(of)), id_{id}, kind_{kind} {}
+
+  void on_fired(bool last) noexcept override {
+    if (const std::shared_ptr<state> there = state_.lock())
+      there->fired(*this, last);
+  }
+
+  void on_gone() noexcept override {
+    if (const std::shared_ptr<state> there = state_.lock())
+      there->remove(*this);
+  }
 
 private:
-  friend service_state;
+  friend state;
 
-  std::weak_ptr<service_state> state_; // its service may end first
+  std::weak_ptr<state> state_; // its service may end first
   timer_id id_;
   timer_kind kind_;
   bool pending_ = false;
@@ -66,9 +76,13 @@ private:
   subscription* previous_pending_ = nullptr;
 };
 
-/// Thread safety: shared objects safe. Nothing is called, posted or destroyed under its lock.
+/// Thread safety: shared objects safe, if the mutex is one. Nothing is called, posted or destroyed
+/// under its lock.
+template <class Mutex>
 class service_state final : public notice_listener {
 public:
+  using subscription = detail::subscription<Mutex>;
+
   explicit service_state(std::size_t capacity) noexcept : capacity_{capacity} {}
 
   ~service_state() { // not one inside the other
@@ -235,7 +249,7 @@ private:
   }
 
   const std::size_t capacity_;
-  mutable guarded_mutex<std::mutex> mutex_;
+  mutable guarded_mutex<Mutex> mutex_;
   bool closed_ KESTREL_GUARDED_BY(mutex_) = false;
   std::shared_ptr<subscription> pending_ KESTREL_GUARDED_BY(mutex_); // the latest
   std::size_t size_ KESTREL_GUARDED_BY(mutex_) = 0;                  // how many are
@@ -248,20 +262,14 @@ private:
   wait_op_list<receive_op> receivers_ KESTREL_GUARDED_BY(mutex_);
 };
 
-inline void subscription::on_fired(bool last) noexcept {
-  if (const std::shared_ptr<service_state> state = state_.lock())
-    state->fired(*this, last);
-}
-
-inline void subscription::on_gone() noexcept {
-  if (const std::shared_ptr<service_state> state = state_.lock())
-    state->remove(*this);
-}
-
 /// Subscribes a service to new timers. Undone unless kept.
+template <class Mutex>
 class subscriptions {
+  using subscription = detail::subscription<Mutex>;
+
 public:
-  explicit subscriptions(const std::shared_ptr<service_state>& state) noexcept : state_{state} {}
+  explicit subscriptions(const std::shared_ptr<service_state<Mutex>>& state) noexcept
+      : state_{state} {}
 
   subscriptions(const subscriptions&) = delete;
   subscriptions& operator=(const subscriptions&) = delete;
@@ -296,7 +304,7 @@ public:
   }
 
 private:
-  const std::shared_ptr<service_state>& state_;
+  const std::shared_ptr<service_state<Mutex>>& state_;
   std::vector<std::shared_ptr<subscription>> added_;
 };
 
