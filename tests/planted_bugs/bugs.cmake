@@ -414,3 +414,12 @@ plant(13 "a receiver is put in line without another look" detail/service_state.h
       const mutex_guard lock(mutex_);
       return receivers_.push(std::move(op));
     }]])
+
+plant(13 "a timeout that comes early is lost" detail/timed_operation.hpp schedules/cancel_after
+[[      early_.fetch_or(static_cast<unsigned>(type));
+      if (change(now, phase::early))
+        return;]]
+[[      if (change(now, phase::early)) {
+        early_.fetch_or(static_cast<unsigned>(type));
+        return;
+      }]])

@@ -23,6 +23,13 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
+/// What the phases of an operation whose handler runs on `Executor` are kept in. Tests have one at
+/// whose steps they preempt threads.
+template <class T, class Executor>
+struct operation_atomic {
+  using type = std::atomic<T>;
+};
+
 /// What an operation and its timer have in common: the signal that cancels the operation. The
 /// operation may complete while it is cancelled, or before it is wholly initiated, on whichever
 /// thread; the phases keep these apart. In memory of the wheel's, since it may have to outlive the
@@ -127,6 +134,9 @@ public:
   }
 
 private:
+  template <class T>
+  using atomic = typename operation_atomic<T, Executor>::type;
+
   enum class phase : unsigned char {
     starting,
     early, // was cancelled meanwhile
@@ -163,13 +173,13 @@ private:
   }
 
   std::atomic<int> owners_{1};
-  std::atomic<phase> phase_{phase::starting};
+  atomic<phase> phase_{phase::starting};
   net::cancellation_signal signal_;
   std::shared_ptr<timer_host> host_;
   typename Timeout::timer timer_;
   Executor executor_;
-  net::cancellation_type type_;    // that of the timeout
-  std::atomic<unsigned> early_{0}; // the types of what came early
+  net::cancellation_type type_; // that of the timeout
+  atomic<unsigned> early_{0};   // the types of what came early
 };
 
 /// The handler of an operation with a timeout. Is associated with what the user's handler is, but
