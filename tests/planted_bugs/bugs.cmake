@@ -284,8 +284,8 @@ plant(13 "handlers do not keep what they will call" detail/timer_dispatcher.hpp 
 [[    return std::shared_ptr<timer_dispatcher>(std::shared_ptr<timer_dispatcher>(), this);]])
 
 plant(13 "memory of handlers goes with the wheel" detail/handler_memory.hpp asio/any_order
-[[    if (blocks_ != 0)]]
-[[    if (false)]])
+[[    return blocks_ == 0;]]
+[[    return true;]])
 
 plant(13 "who waits is not told of the end" detail/timer_engine.hpp asio/notices
 [[      if (w != nullptr)

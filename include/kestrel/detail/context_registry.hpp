@@ -8,6 +8,7 @@
 #define KESTREL_DETAIL_CONTEXT_REGISTRY_HPP
 
 #include <kestrel/detail/asio.hpp>
+#include <kestrel/detail/guarded.hpp>
 #include <kestrel/detail/time_source.hpp>
 
 #include <condition_variable>
@@ -53,7 +54,7 @@ public:
 
   /// False if the context is ending: then nothing of it may be used.
   [[nodiscard]] bool join(const std::shared_ptr<registered>& member) {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     if (ended_)
       return false;
     member->self_ = member;
@@ -66,31 +67,31 @@ public:
 
   /// The last thing of the context that a member may touch, in its destructor.
   void leave(registered& member) noexcept {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     unlink(member);
     left_.notify_all(); // under the lock, since the context may end right after it
   }
 
   [[nodiscard]] bool has_wheels() const {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return first_ != nullptr;
   }
 
   /// What wheels that are made from now on go by.
   [[nodiscard]] context_time time() const {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     return time_;
   }
 
   void set_time(context_time time) {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     time_ = std::move(time);
   }
 
 private:
   void shutdown() override {
     {
-      const std::lock_guard lock(mutex_);
+      const mutex_guard lock(mutex_);
       ended_ = true;
     }
     while (const std::shared_ptr<registered> member = take_first())
@@ -98,8 +99,8 @@ private:
   }
 
   std::shared_ptr<registered> take_first() noexcept {
-    std::unique_lock lock(mutex_);
-    for (; first_ != nullptr; left_.wait(lock)) {
+    const mutex_guard lock(mutex_);
+    for (; first_ != nullptr; await_leave()) {
       if (std::shared_ptr<registered> member = first_->self_.lock()) {
         unlink(*member);
         return member;
@@ -110,7 +111,14 @@ private:
     return nullptr;
   }
 
-  void unlink(registered& member) noexcept {
+  /// Lets go of the lock meanwhile.
+  void await_leave() noexcept KESTREL_REQUIRES(mutex_) {
+    std::unique_lock lock(mutex_.unguarded(), std::adopt_lock);
+    left_.wait(lock);
+    static_cast<void>(lock.release());
+  }
+
+  void unlink(registered& member) noexcept KESTREL_REQUIRES(mutex_) {
     if (member.previous_ != nullptr)
       member.previous_->next_ = member.next_;
     else if (first_ == &member)
@@ -120,11 +128,11 @@ private:
     member.previous_ = member.next_ = nullptr;
   }
 
-  mutable std::mutex mutex_;
+  mutable guarded_mutex<std::mutex> mutex_;
   std::condition_variable left_;
-  context_time time_;
-  registered* first_ = nullptr;
-  bool ended_ = false;
+  context_time time_ KESTREL_GUARDED_BY(mutex_);
+  registered* first_ KESTREL_GUARDED_BY(mutex_) = nullptr;
+  bool ended_ KESTREL_GUARDED_BY(mutex_) = false;
 };
 
 } // namespace detail

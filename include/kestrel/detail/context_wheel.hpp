@@ -8,6 +8,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/context_executor.hpp>
+#include <kestrel/detail/guarded.hpp>
 #include <kestrel/detail/timer_engine.hpp>
 #include <kestrel/error.hpp>
 #include <kestrel/wheel_config.hpp>
@@ -51,16 +52,16 @@ public:
   /// The wheel there is, or a new one with the default geometry.
   std::shared_ptr<engine> get() {
     if (!made_.load(std::memory_order_acquire)) {
-      const std::lock_guard lock(mutex_);
+      const mutex_guard lock(mutex_);
       if (engine_ == nullptr)
         make(default_context_wheel);
     }
-    return engine_;
+    return made();
   }
 
   /// `errc::wheel_in_use` if there is a wheel with another geometry.
   void configure(const wheel_config& config) {
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     if (engine_ == nullptr)
       make(config);
     else if (config != config_)
@@ -74,16 +75,19 @@ public:
 private:
   void shutdown() override {} // the engine is told by the context's registry
 
-  void make(const wheel_config& config) {
+  /// The wheel there is, which is there for good: that takes no lock.
+  const std::shared_ptr<engine>& made() const KESTREL_UNCHECKED_LOCKING { return engine_; }
+
+  void make(const wheel_config& config) KESTREL_REQUIRES(mutex_) {
     const dynamic_geometry geometry = checked_geometry<Clock>(config);
     engine_ = engine::create(context_executor(this->context()), geometry);
     config_ = config;
     made_.store(true, std::memory_order_release);
   }
 
-  std::mutex mutex_;
-  wheel_config config_;
-  std::shared_ptr<engine> engine_; // for good, once it is
+  guarded_mutex<std::mutex> mutex_;
+  wheel_config config_ KESTREL_GUARDED_BY(mutex_);
+  std::shared_ptr<engine> engine_ KESTREL_GUARDED_BY(mutex_); // for good, once it is
   std::atomic<bool> made_{false};
 };
 

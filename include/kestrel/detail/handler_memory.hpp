@@ -6,6 +6,7 @@
 #ifndef KESTREL_DETAIL_HANDLER_MEMORY_HPP
 #define KESTREL_DETAIL_HANDLER_MEMORY_HPP
 
+#include <kestrel/detail/guarded.hpp>
 #include <kestrel/version.hpp>
 
 #include <atomic>
@@ -42,14 +43,14 @@ public:
     if (size > block_size)
       return ::operator new(size);
     {
-      const std::lock_guard lock(mutex_);
+      const mutex_guard lock(mutex_);
       if (free_ == nullptr && returned_.load(std::memory_order_relaxed) != &retired_)
         free_ = returned_.exchange(nullptr, std::memory_order_acquire);
       if (free_ != nullptr)
         return std::exchange(free_, free_->next);
     }
     void* const block = ::operator new(block_size);
-    const std::lock_guard lock(mutex_);
+    const mutex_guard lock(mutex_);
     ++blocks_;
     return block;
   }
@@ -70,10 +71,8 @@ public:
   /// For an owner who may go while blocks are in use: the memory goes with the last of them.
   struct retire {
     void operator()(block_memory* memory) const noexcept {
-      std::unique_lock lock(memory->mutex_);
-      memory->blocks_ -= free_all(std::exchange(memory->free_, nullptr));
-      memory->blocks_ -= free_all(memory->returned_.exchange(&retired_, std::memory_order_acquire));
-      memory->end_if_unused(lock);
+      if (memory->close())
+        delete memory;
     }
   };
   using owned = std::unique_ptr<block_memory, retire>;
@@ -89,23 +88,29 @@ private:
 
   void drop(free_block* block) noexcept {
     ::operator delete(block);
-    std::unique_lock lock(mutex_);
-    --blocks_;
-    end_if_unused(lock);
+    if (forget_one())
+      delete this;
   }
 
-  void end_if_unused(std::unique_lock<std::mutex>& lock) noexcept {
-    if (blocks_ != 0)
-      return;
-    lock.unlock();
-    delete this;
+  // Whether no block is in use any more. Says so once, after the owner has gone.
+
+  [[nodiscard]] bool close() noexcept {
+    const mutex_guard lock(mutex_);
+    blocks_ -= free_all(std::exchange(free_, nullptr));
+    blocks_ -= free_all(returned_.exchange(&retired_, std::memory_order_acquire));
+    return blocks_ == 0;
+  }
+
+  [[nodiscard]] bool forget_one() noexcept {
+    const mutex_guard lock(mutex_);
+    return --blocks_ == 0;
   }
 
   inline static free_block retired_{}; // what `returned_` is once the owner has gone
   std::atomic<free_block*> returned_ = nullptr;
-  std::mutex mutex_;
-  free_block* free_ = nullptr;
-  std::size_t blocks_ = 0; // in all
+  guarded_mutex<std::mutex> mutex_;
+  free_block* free_ KESTREL_GUARDED_BY(mutex_) = nullptr;
+  std::size_t blocks_ KESTREL_GUARDED_BY(mutex_) = 0; // in all
 };
 
 using handler_memory = block_memory<256>;
