@@ -183,7 +183,7 @@ private:
       const std::lock_guard lock(c.mutex);
       account& a = c.heartbeat;
       if (a.number == number) {
-        totals_.early += now < a.deadline ? 1u : 0u;
+        totals_.note_firing(a.deadline, now);
         a.deadline += heartbeat_interval * static_cast<std::int64_t>(1 + missed);
       } else if (number <= c.beat_under_way) {
         ++totals_.twice;
@@ -199,7 +199,9 @@ private:
     const auto chance = random() % 50'000;
     if (chance == 0) {
       ++totals_.blocked;
+      const clock_type::time_point begin = clock_type::now();
       std::this_thread::sleep_for(std::chrono::milliseconds(20 + random() % 200));
+      totals_.held_up.add(begin, clock_type::now());
     } else if (chance < 10) {
       throw fault{};
     }

@@ -52,6 +52,10 @@ public:
   }
 
   void end() {
+    {
+      const std::lock_guard lock(mutex_);
+      ended_ = true;
+    }
     service_.shutdown();
     const kestrel::timer_wheel_stats is = wheel_.stats();
     totals_.unaccounted += is.scheduled != is.fired + is.cancelled || is.live != 0 ? 1u : 0u;
@@ -77,7 +81,8 @@ private:
         } else {
           totals_.note_firing(expired->second, now);
           pending_.erase(expired);
-          begin();
+          if (!ended_)
+            begin();
         }
       }
       receive();
@@ -87,6 +92,7 @@ private:
   totals& totals_;
   std::mutex mutex_;
   std::map<kestrel::timer_id, clock_type::time_point> pending_;
+  bool ended_ = false;
   kestrel::timer_wheel wheel_;
   kestrel::timer_service service_{wheel_};
 };

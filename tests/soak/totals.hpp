@@ -5,6 +5,8 @@
 #ifndef KESTREL_TESTS_SOAK_TOTALS_HPP
 #define KESTREL_TESTS_SOAK_TOTALS_HPP
 
+#include "hold_ups.hpp"
+
 #include <array>
 #include <atomic>
 #include <bit>
@@ -14,8 +16,6 @@
 
 namespace kestrel_soak {
 
-using namespace std::chrono_literals;
-using clock_type = std::chrono::steady_clock;
 using counter = std::atomic<std::uint64_t>;
 
 /// By the powers of two of microseconds.
@@ -53,12 +53,18 @@ private:
 };
 
 struct totals {
+  /// Of so many connections.
+  explicit totals(std::size_t connections)
+      : slack{1s + std::chrono::microseconds(20) * static_cast<std::int64_t>(connections)} {}
+
+  const clock_type::duration slack; // when all timers are due at once, and on a busy machine
   counter scheduled, fired, cancelled, postponed; // timers of the connections
   counter other; // that have ended: sessions, waits and operations with a timeout
   counter thrown, blocked, stalls;
   counter early, lost, twice; // the last one also after a cancellation
   counter unaccounted, late, grown;
   lateness how_late;
+  hold_ups held_up;
 
   [[nodiscard]] std::uint64_t violations() const {
     return early + lost + twice + unaccounted + late + grown;
@@ -68,6 +74,8 @@ struct totals {
   void note_firing(clock_type::time_point deadline, clock_type::time_point now) {
     early += now < deadline ? 1u : 0u;
     how_late.add(now - deadline);
+    if (now - deadline > slack && now - deadline > slack + held_up.since(deadline, now))
+      ++late;
   }
 };
 
