@@ -6,9 +6,14 @@
 #include "counted_new.hpp"
 #include "manual_clock.hpp"
 
+#include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/cancellation_signal.hpp>
 #include <asio/post.hpp>
 #include <asio/strand.hpp>
+#if defined(ASIO_HAS_CO_AWAIT)
+#include <asio/awaitable.hpp>
+#endif
 
 #include <catch.hpp>
 
@@ -735,3 +740,24 @@ TEST_CASE("A wait that cannot begin for want of memory throws, or is told so, an
   }
   CHECK(failures > 0);
 }
+
+#if defined(ASIO_HAS_CO_AWAIT)
+TEST_CASE_METHOD(one_wheel, "A periodic coroutine with a slot fires in the same memory for ever",
+                 "[memory][periodic][coroutines]") {
+  asio::cancellation_signal signal;
+  int ran = 0;
+  const auto id = wheel.schedule_every(
+      10ms, 10ms, asio::bind_cancellation_slot(signal.slot(), [&]() -> asio::awaitable<void> {
+        ++ran;
+        co_return;
+      }));
+  pass(io, 10s);
+  const long before = live_blocks;
+  largest_block = 0;
+  pass(io, 100s);
+  CHECK(ran == 11'000);
+  CHECK(live_blocks <= before + 10);
+  CHECK(largest_block < 16'000);
+  CHECK(wheel.cancel(id));
+}
+#endif

@@ -195,3 +195,21 @@ TEST_CASE_METHOD(one_service, "A periodic timer that nobody receives of takes no
   pass(io, 10s);
   CHECK(live_blocks == before);
 }
+
+TEST_CASE_METHOD(one_wheel, "Services that were made and dropped leave nothing with their wheel",
+                 "[service][memory]") {
+  const auto make_and_drop = [&](int n) {
+    for (int i = 0; i != n; ++i) {
+      manual_service service{wheel, {.capacity = 4}};
+      service.schedule_after(1h);
+    }
+    settle(io);
+  };
+  make_and_drop(100);
+  const long before = live_blocks;
+  largest_block = 0;
+  make_and_drop(10'000);
+  CHECK(live_blocks <= before + 10);
+  CHECK(largest_block < 16'000);
+  CHECK(wheel.empty());
+}

@@ -29,6 +29,10 @@ plant(1 "coming down, only the seconds of a deadline are left" detail/wheel_leve
       r.deadline -= r.deadline % l1_units_;
     if (comes_down || r.deadline > boundary_) {]])
 
+plant(1 "the lag of a coarse clock is not added" detail/wheel_clock.hpp asio/coarse_clock
+[[      return saturating_add(time, lag_);]]
+[[      return time;]])
+
 plant(1 "of a deadline far away, 32 bits are kept" wheel.hpp core/wheel_long
 [[    made.record.deadline = (std::min)(deadline, levels_.latest());]]
 [[    made.record.deadline = static_cast<std::uint32_t>((std::min)(deadline, levels_.latest()));]])
@@ -192,6 +196,15 @@ plant(8 "entries of cancelled timers pile up" detail/wheel_levels.hpp core/wheel
 [[    else if (s.chain.size > 2 * std::size_t{s.live} + compaction_slack)]]
 [[    else if (s.chain.size > (1u << 24) + std::size_t{s.live})]])
 
+plant(8 "a wheel remembers every service that it had" detail/timer_engine.hpp asio/service_memory
+[[    std::erase_if(followers_, [](const auto& f) { return f.expired(); });]]
+[[]])
+
+plant(8 "a slot remembers every coroutine that a periodic timer began" detail/timer_link.hpp
+  asio/memory
+[[    std::erase_if(coroutines_, [](const auto& c) { return c.expired(); });]]
+[[]])
+
 # --- 9: O(1) ---------------------------------------------------------------------------------------
 
 plant(9 "a stall is caught up with tick by tick" detail/wheel_levels.hpp core/wheel_stall
@@ -328,6 +341,16 @@ plant(15 "a period of zero is accepted" detail/saturate.hpp asio/periodic
     throw_error(errc::invalid_interval,]]
 [[  if (ns < 0)
     throw_error(errc::invalid_interval,]])
+
+plant(15 "one timer more than the limit is let in" detail/timer_engine.hpp asio/limit
+[[    if (wheel_.size() >= limit_)
+      require_room(1);]]
+[[    if (wheel_.size() > limit_)
+      require_room(1);]])
+
+plant(15 "the limit does not count batches" detail/timer_engine.hpp asio/limit
+[[    if (n > limit_ - (std::min)(limit_, wheel_.size()))]]
+[[    if (n == 1 && n > limit_ - (std::min)(limit_, wheel_.size()))]])
 
 # --- What only some schedules of several threads show ----------------------------------------------
 
