@@ -321,6 +321,33 @@ TEST_CASE_METHOD(one_wheel, "An operation whose timeout is beyond the limit has 
   }
 }
 
+TEST_CASE("To an operation with a timeout, timers whose waits were cancelled lately may count",
+          "[limit][steady_timer][cancel_after]") {
+  asio::io_context io;
+  constexpr std::size_t most = 16;
+  const auto refused = [&](std::size_t limit) {
+    kestrel::wheel_limit(io, limit);
+    limit_codes told;
+    asio_timer operation(io, manual_clock::time_point::max());
+    operation.async_wait(kestrel::cancel_after(1h, note_code(told)));
+    settle(io);
+    operation.cancel();
+    settle(io);
+    return told == limit_codes{beyond_limit};
+  };
+  limit_codes told;
+  std::deque<kestrel::steady_timer> timers;
+  for (std::size_t i = 0; i != 3 * most; ++i) {
+    timers.emplace_back(io, 1h);
+    timers.back().async_wait(note_code(told));
+  }
+  for (kestrel::steady_timer& t : timers)
+    if (&t != &timers.front())
+      t.cancel();
+  CHECK(refused(2));
+  CHECK_FALSE(refused(most + 2)); // 1 is waited for
+}
+
 #if defined(ASIO_HAS_CO_AWAIT)
 
 TEST_CASE("A coroutine catches that its timer is beyond the limit, and goes on",
