@@ -13,6 +13,7 @@
 
 #include <kestrel/timer_wheel.hpp>
 
+#include <asio/any_io_executor.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
 #include <asio/cancellation_signal.hpp>
@@ -230,7 +231,12 @@ private:
           kestrel::wheel_config{1ms, 1, 1ms, 1}};
       const kestrel::wheel_config& c = configs[geometry % configs.size()];
       set_geometry(c.l0_tick.count(), c.l1_tick.count(), static_cast<ns>(c.l1_slots));
-      wheel_ = std::make_unique<wheel_type>(*io_, c);
+      if ((geometry & 64) != 0) {
+        has_used_strand_ = true;
+        wheel_ = std::make_unique<wheel_type>(asio::any_io_executor(asio::make_strand(*io_)), c);
+      } else {
+        wheel_ = std::make_unique<wheel_type>(*io_, c);
+      }
     } else {
       const typename Traits::geometry g;
       const auto tick = static_cast<ns>(g.granularity());
@@ -361,7 +367,10 @@ private:
     case 0:
       if (wheel_ != nullptr) {
         const std::size_t n = in_.number(1) * 4;
-        attempt([&] { wheel_->reserve(n); });
+        if (n % 16 == 4)
+          attempt([&] { wheel_->shrink_to_fit(); });
+        else
+          attempt([&] { wheel_->reserve(n); });
       }
       return;
     case 1:
