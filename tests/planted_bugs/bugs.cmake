@@ -68,11 +68,6 @@ plant(2 "level 1 comes down a slot too late" detail/wheel_levels.hpp core/wheel_
 [[(l1_tick + 1 - look_ahead_) * geometry_.l1_ticks();]]
 [[(l1_tick + 2 - look_ahead_) * geometry_.l1_ticks();]])
 
-plant(2 "level 1 comes down two slots too late, among everything else" detail/wheel_levels.hpp
-  soak/soak
-[[(l1_tick + 1 - look_ahead_) * geometry_.l1_ticks();]]
-[[(l1_tick + 3 - look_ahead_) * geometry_.l1_ticks();]])
-
 plant(2 "an earlier deadline does not wake the wheel earlier" detail/timer_dispatcher.hpp
   asio/postpone
 [[    if (wheel_.wake_hint() < armed_)]]
