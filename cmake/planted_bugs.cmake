@@ -24,7 +24,7 @@ set(build_dir "${KESTREL_SOURCE_DIR}/build/planted_bugs")
 # plant(<promise> <bug> <header> <subject> <text> <replacement>)
 #
 # In <header>, which lies in include/kestrel, <text> is there once and becomes <replacement>. The test
-# <subject>, a <room>/<subject>, finds it, or the fuzz target that fuzz/<target> names, or soak/soak.
+# <subject>, a <room>/<subject>, finds it, or the fuzz target that fuzz/<target> names.
 function(plant promise bug header subject text replacement)
   if(DEFINED ONLY AND NOT bug MATCHES "${ONLY}")
     return()
