@@ -361,7 +361,8 @@ public:
   /// was cancelled through its slot (of any type: nothing has been told then), or the wheel ended.
   ///
   /// The handler is called exactly once, unless its context is destroyed with it: on its associated
-  /// executor, else the wheel's, and never inside this function, but by an immediate executor.
+  /// executor, else the wheel's (once that context is gone, on a thread of the system's executor),
+  /// and never inside this function, but by an immediate executor.
   template <class CompletionToken = default_token>
   auto async_wait(timer_id id, CompletionToken&& token = CompletionToken()) {
     std::shared_ptr<detail::watch> watch = engine_->watch_of(id);

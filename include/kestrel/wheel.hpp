@@ -45,9 +45,6 @@ bool needs_destruction(const T& payload) noexcept {
     return true;
 }
 
-/// Tests define it.
-struct aging;
-
 } // namespace detail
 
 /// A two-level timing wheel.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Ages the free slots of a wheel, as if they had been used billions of times.
+// Ages a wheel, as if its slots had been used, and its timers claimed, billions of times.
 
 #ifndef KESTREL_TESTS_AGING_HPP
 #define KESTREL_TESTS_AGING_HPP
@@ -23,6 +23,12 @@ struct detail::aging {
       if (!arena.is_live(arena.record(i)) && left > 2 * uses)
         generation += left - 2 * uses;
     }
+  }
+
+  /// So many more claims have numbers that are not those of the first.
+  template <class Wheel>
+  static void leave_claims(Wheel& wheel, std::uint32_t claims) {
+    wheel.levels_.claims_ = place::max_claim - claims;
   }
 };
 

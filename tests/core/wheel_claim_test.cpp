@@ -3,11 +3,14 @@
 // The interface for owners with a clock and a lock of their own: timers are claimed one by one, on
 // a budget, stay cancellable until they are started, and can be filed again without memory.
 
+#include "aging.hpp"
 #include "wheel_support.hpp"
 
 #include <catch.hpp>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 #include <memory>
 #include <vector>
@@ -76,6 +79,26 @@ TEST_CASE("A claimed timer is not claimed again", "[wheel][claim]") {
   CHECK(claim(wheel, 100'000, id) == claim_status::nothing);
   CHECK(wheel.size() == 1);
   CHECK(wheel.next_wake() == wheel.never);
+}
+
+TEST_CASE("Claims go on where their numbers have been used up", "[wheel][claim]") {
+  kestrel::wheel<int> wheel;
+  for (int i = 0; i != 10; ++i)
+    wheel.insert(5, i);
+  kestrel::detail::aging::leave_claims(wheel, 4);
+  std::vector<std::uint32_t> claims;
+  kestrel::timer_id id;
+  while (claim(wheel, 5, id) == claim_status::due) {
+    CHECK(wheel.check_invariants());
+    CHECK(wheel.claim_of(id) != 0);
+    claims.push_back(wheel.claim_of(id));
+    wheel.rearm(id, 50);
+  }
+  CHECK(claims.size() == 10);
+  std::ranges::sort(claims);
+  CHECK(std::ranges::adjacent_find(claims) == claims.end());
+  CHECK(fired_until(wheel, 50).size() == 10);
+  CHECK(wheel.empty());
 }
 
 TEST_CASE("A claimed timer can be cancelled, once", "[wheel][claim]") {

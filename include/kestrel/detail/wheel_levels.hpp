@@ -33,10 +33,15 @@ enum class claim_status {
 
 namespace detail {
 
+/// Tests define it.
+struct aging;
+
 /// Times are in units, `granularity` of them to a tick; ticks and level-1 ticks are named as such.
 /// `Arena` is the slot_arena that holds the records; the caller passes the same one each time.
 template <class Arena, class Geometry, class Allocator>
 class wheel_levels {
+  friend aging;
+
   using tick_type = std::uint64_t;
   using record = timer_record;
 
