@@ -425,6 +425,17 @@ TEST_CASE("A wheel whose executor loses what it is given comes again a tick late
     CHECK(ran == journal{{2, 10ms}});
     wheel.shutdown();
   }
+  SECTION("on its way because the last timer was cancelled") {
+    const auto id = wheel.schedule_after(1h, ran.note(1));
+    losses = 1;
+    CHECK(wheel.cancel(id));
+    settle(io);
+    CHECK(losses == 0);
+    CHECK(out_of_work(io));
+    wheel.schedule_after(10ms, ran.note(2));
+    stall(io, 10ms);
+    CHECK(ran == journal{{2, 10ms}});
+  }
   SECTION("posted between two batches") {
     constexpr int count = 1000; // more than one of them
     for (int i = 0; i != count; ++i)

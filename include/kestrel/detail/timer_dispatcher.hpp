@@ -172,6 +172,7 @@ protected:
         setting_ = setting::over;
         KESTREL_RETHROW;
       }
+      // one way: it has been lost by now only if another thread was that quick
     } while (setting_.exchange(setting::over) == setting::lost);
   }
 
