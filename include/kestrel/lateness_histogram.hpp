@@ -15,7 +15,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
 
 KESTREL_BEGIN_NAMESPACE
 
@@ -59,7 +58,10 @@ struct lateness_histogram {
 
   /// How many there are in all.
   [[nodiscard]] constexpr std::uint64_t count() const noexcept {
-    return std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+    std::uint64_t all = 0;
+    for (const std::uint64_t n : counts)
+      all += n;
+    return all;
   }
 
 private:

@@ -11,7 +11,7 @@
 #include <kestrel/detail/guarded.hpp>
 #include <kestrel/detail/time_source.hpp>
 
-#include <condition_variable>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -69,6 +69,7 @@ public:
   void leave(registered& member) noexcept {
     const mutex_guard lock(mutex_);
     unlink(member);
+    ++left_;
     left_.notify_all(); // under the lock, since the context may end right after it
   }
 
@@ -113,9 +114,10 @@ private:
 
   /// Lets go of the lock meanwhile.
   void await_leave() noexcept KESTREL_REQUIRES(mutex_) {
-    std::unique_lock lock(mutex_.unguarded(), std::adopt_lock);
-    left_.wait(lock);
-    static_cast<void>(lock.release());
+    const unsigned left = left_;
+    mutex_.unlock();
+    left_.wait(left);
+    mutex_.lock();
   }
 
   void unlink(registered& member) noexcept KESTREL_REQUIRES(mutex_) {
@@ -129,7 +131,7 @@ private:
   }
 
   mutable guarded_mutex<std::mutex> mutex_;
-  std::condition_variable left_;
+  std::atomic<unsigned> left_ = 0; // how many have; it may wrap around
   context_time time_ KESTREL_GUARDED_BY(mutex_);
   registered* first_ KESTREL_GUARDED_BY(mutex_) = nullptr;
   bool ended_ KESTREL_GUARDED_BY(mutex_) = false;

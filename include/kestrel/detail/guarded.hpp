@@ -30,9 +30,6 @@ class KESTREL_THREAD_SAFETY(capability("mutex")) guarded_mutex : Mutex {
 public:
   void lock() KESTREL_THREAD_SAFETY(acquire_capability()) { Mutex::lock(); }
   void unlock() KESTREL_THREAD_SAFETY(release_capability()) { Mutex::unlock(); }
-
-  /// For condition variables, which know only the standard's.
-  Mutex& unguarded() noexcept { return *this; }
 };
 
 template <class Mutex>
