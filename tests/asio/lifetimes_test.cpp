@@ -755,3 +755,58 @@ TEST_CASE("A callback that is cancelled together with others may end the context
   CHECK(wheel.cancel({owner, waited_for}) == 2); // or it waits for ever, for itself
   CHECK(alive.use_count() == 1);
 }
+
+TEST_CASE(
+    "A callback on an executor of its own may end the context of those who wait for its timer",
+    "[lifetimes]") {
+  const at_start clock;
+  std::optional<asio::io_context> io(std::in_place);
+  asio::io_context other;
+  std::optional<manual_wheel> wheel(std::in_place, *io);
+  const auto alive = std::make_shared<int>();
+  long left = 0;
+  kestrel::timer_id id;
+  const bool is_periodic = GENERATE(false, true);
+  const bool is_cancelled = GENERATE(false, true);
+  const bool wheel_first = GENERATE(false, true);
+  auto end = asio::bind_executor(other, [&] {
+    if (is_cancelled)
+      wheel->cancel(id);
+    if (wheel_first)
+      wheel.reset();
+    io.reset();
+    left = alive.use_count() - 1;
+  });
+  id = is_periodic ? wheel->schedule_every(10ms, 10ms, end) : wheel->schedule_after(10ms, end);
+  wheel->async_wait(id, [alive](asio::error_code, kestrel::completion) {});
+  wheel->async_wait(id, [alive](asio::error_code, kestrel::completion) {});
+  stall(*io, 20ms);
+  other.run();
+  CHECK_FALSE(io);
+  CHECK(left == 0); // its handlers go with a context
+}
+
+TEST_CASE("Who waits on another context is told how a timer ended when the wheel's has gone",
+          "[lifetimes]") {
+  const at_start clock;
+  std::optional<asio::io_context> io(std::in_place);
+  asio::io_context other;
+  manual_wheel wheel{*io};
+  auto handle = wheel.schedule(
+      kestrel::timer_task::one_shot(10ms, asio::bind_executor(other, [&] { io.reset(); })));
+  std::vector<asio::error_code> told;
+  const auto note = [&] {
+    return asio::bind_executor(
+        other, [&told](asio::error_code ec, kestrel::completion) { told.push_back(ec); });
+  };
+  handle.async_wait(note());
+  stall(*io, 10ms);
+  other.run();
+  CHECK(told == std::vector<asio::error_code>{asio::error::operation_aborted});
+  for (int i = 0; i != 2; ++i)
+    handle.async_wait(note());
+  other.restart();
+  other.run();
+  CHECK(told == std::vector<asio::error_code>{
+                    asio::error::operation_aborted, {}, asio::error::operation_aborted});
+}

@@ -124,6 +124,13 @@ protected:
       announcing_.wait(n);
   }
 
+  /// The context ends while callbacks run on executors of their own. Who waits for their timers may
+  /// be of the context, and is not told how they end.
+  void abort_firing() {
+    while (const std::shared_ptr<watch> w = take_firing())
+      under_lock([&] { return w->abort(); });
+  }
+
   static constexpr std::uint64_t never = wheel_type::never;
 
   timer_dispatcher(const Executor& executor, const geometry_type& geometry,
@@ -568,7 +575,7 @@ private:
     firing_notice(timer_dispatcher& d, std::shared_ptr<watch> of, bool last) noexcept
         : dispatcher_{d}, watch_(std::move(of)), last_{last} {
       if (watch_ != nullptr)
-        watch_->begin_firing();
+        begin();
     }
 
     firing_notice(const firing_notice&) = delete;
@@ -580,14 +587,49 @@ private:
     }
 
   private:
+    friend timer_dispatcher;
+
+    void begin() noexcept KESTREL_UNCHECKED_LOCKING {
+      watch_->begin_firing();
+      next_ = dispatcher_.firing_;
+      if (next_ != nullptr)
+        next_->previous_ = this;
+      dispatcher_.firing_ = this;
+    }
+
     void tell() {
-      dispatcher_.under_lock([this] { return watch_->end_firing(last_); });
+      dispatcher_.under_lock([this] {
+        unlink();
+        return watch_->end_firing(last_);
+      });
+    }
+
+    /// Unless it has been before.
+    void unlink() noexcept KESTREL_UNCHECKED_LOCKING {
+      if (previous_ != nullptr)
+        previous_->next_ = next_;
+      else if (dispatcher_.firing_ == this)
+        dispatcher_.firing_ = next_;
+      if (next_ != nullptr)
+        next_->previous_ = previous_;
+      previous_ = next_ = nullptr;
     }
 
     timer_dispatcher& dispatcher_;
     std::shared_ptr<watch> watch_;
     bool last_;
+    firing_notice* previous_ = nullptr; // see firing_
+    firing_notice* next_ = nullptr;
   };
+
+  std::shared_ptr<watch> take_firing() noexcept {
+    const guard_type guard(mutex_);
+    if (firing_ == nullptr)
+      return nullptr;
+    firing_notice& first = *firing_;
+    first.unlink();
+    return first.watch_;
+  }
 
   std::shared_ptr<timer_dispatcher> self() {
     return std::static_pointer_cast<timer_dispatcher>(this->shared_from_this());
@@ -599,6 +641,8 @@ private:
   std::size_t deliveries_ KESTREL_GUARDED_BY(mutex_) = 0; // how many are under way
   departure* departing_ KESTREL_GUARDED_BY(mutex_) =
       nullptr; // those that are just being posted, one for each thread
+  firing_notice*
+      firing_ KESTREL_GUARDED_BY(mutex_) = nullptr; // those of watched timers whose callbacks run
 };
 
 } // namespace detail

@@ -414,6 +414,7 @@ public:
   /// After this, nothing of the execution context is touched.
   void on_context_shutdown() noexcept override {
     shutdown();
+    this->abort_firing();
     this->await_announcements();
     const guard_type guard(mutex_);
     let_go_of_context();

@@ -178,9 +178,10 @@ public:
     });
   }
 
-  /// The wheel ends.
+  /// The wheel ends, or the context of those who wait.
   news abort() noexcept {
-    fate_ = fate::aborted;
+    if (fate_ == fate::pending)
+      fate_ = fate::aborted;
     return tell(false, [](notice_op& op) { op.told.error = net::error::operation_aborted; });
   }
 
