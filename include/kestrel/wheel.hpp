@@ -282,6 +282,15 @@ public:
     return true;
   }
 
+  /// Cancels those of the pending timers for whose payload `which(const T&)` holds.
+  template <class Which>
+  void clear_if(Which&& which) noexcept {
+    for (std::uint32_t index = 0; !empty() && index != arena_.used(); ++index) {
+      if (arena::is_live(arena_.record(index)) && which(std::as_const(arena_.payload(index))))
+        cancel(arena_.id_of(index));
+    }
+  }
+
   /// Moves time on to `to`, as far as the next timer that is due, and takes that one out: `id` is
   /// still pending, cancellable and searchable, but will not be claimed again until `rearm`. Looks
   /// at `budget` entries at most and counts it down.

@@ -810,3 +810,116 @@ TEST_CASE("Who waits on another context is told how a timer ended when the wheel
   CHECK(told == std::vector<asio::error_code>{
                     asio::error::operation_aborted, {}, asio::error::operation_aborted});
 }
+
+TEST_CASE("A callback that its wheel destroys may end the context of those who wait",
+          "[lifetimes]") {
+  const auto alive = std::make_shared<int>();
+  long left = 0;
+  std::shared_ptr<asio::io_context> io(new asio::io_context, [&](asio::io_context* last) {
+    delete last;
+    left = alive.use_count() - 1;
+  });
+  std::optional<manual_wheel> wheel(std::in_place, *io);
+  wheel->schedule_after(1h, [io] {});
+  wheel->async_wait_after(1h, [alive](asio::error_code) {});
+  io.reset();
+  if (GENERATE(false, true))
+    wheel->shutdown();
+  wheel.reset();
+  CHECK(left == 0);
+  CHECK(alive.use_count() == 1);
+}
+
+namespace {
+
+/// How a handler that ends on another thread sees to it that the context has every chance to end
+/// before.
+struct late_handler {
+  struct progress {
+    std::thread::id test = std::this_thread::get_id();
+    std::atomic<bool> being_told = false;
+    std::atomic<bool> ended = false;
+    std::atomic<bool> too_late = false;
+
+    void let_it_end() {
+      being_told = true;
+      for (int i = 0; i != 1000 && !ended; ++i)
+        std::this_thread::yield();
+      too_late = ended.load();
+    }
+  };
+
+  explicit late_handler(progress& p) : of{p} {}
+
+  /// As it is on its way to its executor.
+  late_handler(late_handler&& other) noexcept : of{other.of} {
+    if (std::this_thread::get_id() != of.test && !of.being_told)
+      of.let_it_end();
+  }
+
+  template <class... Results>
+  void operator()(Results...) const {}
+
+  progress& of;
+};
+
+/// Lets a test come in after this thread has unlocked it the next time.
+struct paused_mutex : checked_mutex {
+  inline static thread_local std::function<void()> on_unlock;
+
+  void unlock() {
+    checked_mutex::unlock();
+    if (const auto f = std::exchange(on_unlock, nullptr))
+      f();
+  }
+};
+
+struct paused_traits : manual_traits {
+  using mutex = paused_mutex;
+};
+
+/// Destroys the context while `end` tells those who wait on another thread.
+template <class End>
+void check_that_context_waits(std::unique_ptr<asio::io_context> io, late_handler::progress& p,
+                              End end) {
+  std::thread other(end);
+  while (!p.being_told)
+    std::this_thread::yield();
+  io.reset();
+  p.ended = true;
+  other.join();
+  CHECK_FALSE(p.too_late);
+}
+
+} // namespace
+
+TEST_CASE("A context ends when waits that a slot ends on another thread have been told",
+          "[lifetimes][threads]") {
+  const at_start clock;
+  late_handler::progress p;
+  auto io = std::make_unique<asio::io_context>();
+  manual_wheel wheel(*io);
+  asio::cancellation_signal signal;
+  wheel.async_wait_after(1h, asio::bind_cancellation_slot(signal.slot(), late_handler(p)));
+  check_that_context_waits(std::move(io), p,
+                           [&] { signal.emit(asio::cancellation_type::terminal); });
+}
+
+TEST_CASE("A context ends when waits of a wheel that another thread shuts down have been told",
+          "[lifetimes][threads]") {
+  const at_start clock;
+  late_handler::progress p;
+  auto io = std::make_unique<asio::io_context>();
+  wheel_with<paused_traits> wheel(*io);
+  SECTION("for a time") {
+    wheel.async_wait_after(1h, late_handler(p));
+    check_that_context_waits(std::move(io), p, [&] { wheel.shutdown(); });
+  }
+  SECTION("for a timer, before any was told") {
+    wheel.async_wait(wheel.schedule_after(1h, [] {}), [](asio::error_code, kestrel::completion) {});
+    check_that_context_waits(std::move(io), p, [&] {
+      paused_mutex::on_unlock = [&] { p.let_it_end(); };
+      wheel.shutdown();
+    });
+  }
+}

@@ -81,6 +81,7 @@ protected:
 class end_of_wait {
 public:
   using kestrel_relocatable = void; // a pointer
+  using kestrel_end_of_wait = void;
 
   explicit end_of_wait(wait_op_ptr<time_wait> op) noexcept : op_(std::move(op)) {}
 

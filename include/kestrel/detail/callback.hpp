@@ -43,6 +43,12 @@ inline constexpr bool is_relocatable = std::is_trivially_copyable_v<F> || requir
   typename F::kestrel_relocatable;
 };
 
+/// Callables of the library that complete a wait when they are destroyed, and do nothing else.
+template <class F>
+inline constexpr bool is_end_of_wait = requires {
+  typename F::kestrel_end_of_wait;
+};
+
 template <class F>
 inline constexpr bool is_timer_callback =
     std::is_invocable_v<F&, timer_id, std::uint64_t> || std::is_invocable_v<F&, timer_id> ||
@@ -213,6 +219,7 @@ class callback {
     void (*destroy)(void* storage) noexcept;              // null: nothing to do
     timer_link* (*connect)(void* storage, timer_host&, timer_id); // null: it has no slot
     timer_link* (*link)(void* storage) noexcept;                  // the same
+    bool ends_wait;
   };
 
 public:
@@ -252,6 +259,11 @@ public:
   /// Nothing happens when it is destroyed, so that need not be done.
   [[nodiscard]] bool trivially_discardable() const noexcept {
     return operations_ == nullptr || operations_->destroy == nullptr;
+  }
+
+  /// Its destruction completes a wait: not to come after the end of the execution context.
+  [[nodiscard]] bool ends_wait() const noexcept {
+    return operations_ != nullptr && operations_->ends_wait;
   }
 
   [[nodiscard]] bool has_own_executor() const noexcept { return operations_->send != nullptr; }
@@ -432,7 +444,8 @@ private:
   template <class Kept>
   static constexpr operations make_operations() noexcept {
     using target = std::remove_reference_t<decltype(std::declval<Kept&>().target())>;
-    operations o{&invoke<Kept>, &consume<Kept>, nullptr, nullptr, nullptr, nullptr};
+    operations o{&invoke<Kept>, &consume<Kept>,        nullptr, nullptr, nullptr,
+                 nullptr,       is_end_of_wait<target>};
     if constexpr (detail::has_own_executor<target>)
       o.send = &send_to_own<Kept>;
     if constexpr (requires(Kept & k) { k.destroy(); })

@@ -82,33 +82,52 @@ protected:
                                                       net::execution::outstanding_work.tracked))>;
   using watch_table = index_table<std::shared_ptr<watch>>;
 
-  /// What is told after the lock is released. A context that ends waits until it has been.
+  /// While somebody is being told something, a context that ends waits. Made under the lock.
+  class telling {
+  public:
+    explicit telling(timer_dispatcher& by) noexcept : by_{by} { ++by_.announcing_; }
+    telling(const telling&) = delete;
+    telling& operator=(const telling&) = delete;
+
+    ~telling() {
+      if (by_.announcing_.fetch_sub(1) == 1)
+        by_.announcing_.notify_all();
+    }
+
+  private:
+    timer_dispatcher& by_;
+  };
+
+  /// What is told after the lock is released.
   class announcement {
   public:
     announcement() = default;
     announcement(const announcement&) = delete;
     announcement& operator=(const announcement&) = delete;
 
-    ~announcement() {
-      if (by_ == nullptr)
-        return;
-      news_.reset();
-      if (by_->announcing_.fetch_sub(1) == 1)
-        by_->announcing_.notify_all();
-    }
-
     /// Under the lock, and once.
     void add(timer_dispatcher& by, news&& n) noexcept {
-      KESTREL_ASSERT(by_ == nullptr);
+      KESTREL_ASSERT(!news_);
       if (n.empty())
         return;
-      by_ = &by;
-      ++by.announcing_;
+      begin(by);
       news_.emplace(std::move(n));
     }
 
+    /// The same for a callback that ends a wait when it is destroyed.
+    void add(timer_dispatcher& by, callback&& wait) noexcept {
+      begin(by);
+      wait_ = std::move(wait);
+    }
+
   private:
-    timer_dispatcher* by_ = nullptr;
+    void begin(timer_dispatcher& by) noexcept {
+      if (!telling_)
+        telling_.emplace(by);
+    }
+
+    std::optional<telling> telling_;
+    callback wait_;
     std::optional<news> news_; // telling is their destruction
   };
 

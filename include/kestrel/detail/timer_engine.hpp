@@ -52,6 +52,7 @@ class timer_engine final : public timer_dispatcher<Executor, Traits> {
   using typename base::guard_type;
   using typename base::leftovers;
   using typename base::lock_type;
+  using typename base::telling;
   using typename base::watch_table;
   using typename base::wheel_type;
 
@@ -390,10 +391,11 @@ public:
       return;
     limit_ = 0; // which an insertion looks at anyway
     disarm();
-    const wheel_type pending(std::move(wheel_));
+    wheel_type pending(std::move(wheel_));
     const watch_table watches(std::exchange(watches_, {}));
     const std::vector<std::weak_ptr<notice_listener>> followers(std::exchange(followers_, {}));
-    lock.unlock(); // the callbacks are destroyed with `pending`, outside the lock
+    const telling all(*this); // ends before the callbacks, which may end the context
+    lock.unlock();            // they are destroyed with `pending`, outside the lock
     watches.for_each([this](const std::shared_ptr<watch>& w) {
       if (w != nullptr)
         under_lock([&] { return w->abort(); });
@@ -402,6 +404,7 @@ public:
       if (const std::shared_ptr<notice_listener> listener = f.lock())
         listener->on_gone();
     }
+    pending.clear_if([](const pending_timer& t) { return t.action.ends_wait(); });
   }
 
   /// The wheel object goes. Handles may still be told what has become of their timers.
@@ -503,9 +506,12 @@ private:
 
   bool cancel(timer_id id, callback& action, announcement& told) KESTREL_REQUIRES(mutex_) {
     const bool was_pending = wheel_.cancel(id, [&](pending_timer&& t) KESTREL_UNCHECKED_LOCKING {
-      action = std::move(t.action);
       if (t.watched)
         told.add(*this, take_watch(id)->cancel());
+      if (t.action.ends_wait())
+        told.add(*this, std::move(t.action));
+      else
+        action = std::move(t.action);
     });
     if (!was_pending)
       return false;
