@@ -19,6 +19,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <ctime>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -306,4 +307,27 @@ TEST_CASE_METHOD(one_context, "Cancelled waits hardly ever wake the context when
   CHECK(handlers <= 40); // two for each of those that were cancelled last
   stall(io, 1h);
   CHECK(seen == asio::error_code());
+}
+
+TEST_CASE("A context ends in a time that does not depend on how often its timers were waited for",
+          "[steady_timer]") {
+  // How much of the processor's time the end takes, if timers have had from 1 to `waits` waits.
+  const auto end_of_context = [](int waits) {
+    constexpr int count = 100'000;
+    std::optional<asio::io_context> io(std::in_place);
+    std::vector<kestrel::steady_timer> timers;
+    for (int i = 0; i != count; ++i) {
+      timers.emplace_back(*io);
+      for (int wait = 0; wait <= i % waits; ++wait) {
+        timers.back().expires_after(1h);
+        timers.back().async_wait([](asio::error_code) {});
+      }
+    }
+    io->poll();
+    const std::clock_t start = std::clock();
+    io.reset();
+    return std::clock() - start;
+  };
+  const std::clock_t one = end_of_context(1);
+  CHECK(end_of_context(3) < 20 * (one + CLOCKS_PER_SEC / 100)); // not in the square of their number
 }

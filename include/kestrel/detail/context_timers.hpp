@@ -110,15 +110,23 @@ public:
 
   /// The context ends, and with it all waits. Their handlers are destroyed and not called.
   void shutdown() {
-    wait_list ended;
-    const auto lock = engine_->lock();
-    shut_down_ = true;
-    queues_.for_each([&](wait_queue& queue) {
-      ended.append(std::move(queue.waits));
-      abort_sent(queue);
-      queue.entry = timer_id();
-    });
-    idle_ = {};
+    timer_wait* ended =
+        nullptr; // no wait_op_list, since the tickets of several timers are the same
+    {
+      const auto lock = engine_->lock();
+      shut_down_ = true;
+      queues_.for_each([&](wait_queue& queue) {
+        while (!queue.waits.empty()) {
+          timer_wait* const wait = queue.waits.pop().release();
+          wait->sent_next = std::exchange(ended, wait);
+        }
+        abort_sent(queue);
+        queue.entry = timer_id();
+      });
+      idle_ = {};
+    }
+    while (ended != nullptr)
+      timer_wait_ptr(std::exchange(ended, ended->sent_next)).reset();
   }
 
 private:

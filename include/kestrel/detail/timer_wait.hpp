@@ -46,7 +46,7 @@ public:
     return aborted ? net::error_code(net::error::operation_aborted) : net::error_code();
   }
 
-  timer_wait* sent_next = nullptr; // which is sent after this one
+  timer_wait* sent_next = nullptr; // which is sent, or ends, after this one
   bool aborted = false;            // after it was sent; under the host's lock
 
 protected:
