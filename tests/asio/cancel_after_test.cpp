@@ -756,6 +756,55 @@ TEST_CASE_METHOD(fixture, "An operation is cancelled on the executor of its hand
   CHECK(called_in_strand);
 }
 
+namespace {
+
+/// An executor that does not tell its context, as some of other libraries. Runs on an io_context.
+struct executor_without_context {
+  asio::io_context* io;
+
+  static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept {
+    return asio::execution::blocking.never;
+  }
+  executor_without_context require(asio::execution::blocking_t::never_t) const { return *this; }
+
+  template <class F>
+  void execute(F f) const {
+    asio::post(*io, [kept = std::make_shared<F>(std::move(f))] { std::move (*kept)(); });
+  }
+
+  friend bool operator==(const executor_without_context&,
+                         const executor_without_context&) noexcept = default;
+};
+
+} // namespace
+
+TEST_CASE_METHOD(fixture, "A handler runs where it belongs, though the timeout does not",
+                 "[cancel_after][executors]") {
+  asio::io_context other;
+  kestrel::timer_wheel wheel{io};
+  asio::error_code expected = aborted;
+  auto token = cancel_after(
+      wheel, 5s,
+      asio::bind_executor(executor_without_context{&other}, [&](asio::error_code ec, auto&&...) {
+        CHECK(other.get_executor().running_in_this_thread());
+        note()(ec);
+      }));
+  SECTION("when its operation is cancelled") { never.async_wait(token); }
+  SECTION("when its operation completes inside its cancellation") {
+    operation.completes_inside = true;
+    operation.async_run(token);
+  }
+  SECTION("when its operation gets no timeout, and so has not begun") {
+    wheel.limit(0);
+    expected = make_error_code(kestrel::errc::too_many_timers);
+    never.async_wait(token);
+  }
+  time.advance(5s);
+  CHECK(results.empty());
+  other.poll();
+  CHECK(results == codes{expected});
+}
+
 TEST_CASE("An operation of one context may have its timeout on the wheel of another",
           "[cancel_after][executors]") {
   asio::io_context io;

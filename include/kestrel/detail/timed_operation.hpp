@@ -249,12 +249,15 @@ private:
     });
   }
 
-  /// When the cancellation that completed the operation has returned.
+  /// When the cancellation that completed the operation has returned: by way of the executor where
+  /// it was cancelled.
   template <class... Results>
   void come_back(Results&&... results) {
     const auto executor = op_->executor();
-    net::post(executor, with_results<std::decay_t<Results>...>(std::move(*this),
-                                                               std::forward<Results>(results)...));
+    const auto own = net::get_associated_executor(handler_, executor);
+    net::post(executor,
+              net::bind_executor(own, with_results<std::decay_t<Results>...>(
+                                          std::move(*this), std::forward<Results>(results)...)));
   }
 
   Handler handler_;
@@ -372,9 +375,13 @@ private:
     typename operation::pointer op;
     if constexpr (refusal<Signatures...>::can_be_told) {
       // An exception would end the program if a coroutine is what waits: Asio lets none through.
-      if (const auto why = refusal_of([&] { op = operation::make(timeout_, executor); }))
-        return net::post(executor, refused_handler<handler_type, refusal<Signatures...>>(
-                                       handler_type(std::forward<Handler>(handler)), *why));
+      if (const auto why = refusal_of([&] { op = operation::make(timeout_, executor); })) {
+        const auto own = net::get_associated_executor(handler, executor);
+        return net::post(
+            executor,
+            net::bind_executor(own, refused_handler<handler_type, refusal<Signatures...>>(
+                                        handler_type(std::forward<Handler>(handler)), *why)));
+      }
     } else {
       op = operation::make(timeout_, executor);
     }
