@@ -8,8 +8,10 @@
 #include <kestrel/cancel_after.hpp>
 #include <kestrel/steady_timer.hpp>
 
+#include <asio/async_result.hpp>
 #include <asio/bind_cancellation_slot.hpp>
 #include <asio/bind_executor.hpp>
+#include <asio/cancellation_type.hpp>
 #include <asio/strand.hpp>
 
 #include <catch.hpp>
@@ -295,6 +297,18 @@ TEST_CASE("A timeout for which there is no memory leaves the operation unbegun",
     each([](timeout_scene& s) {
       s.operation.async_wait(kestrel::cancel_after(
           s.wheel, 15ms, asio::bind_cancellation_slot(s.signal.slot(), s.handler(5))));
+    });
+  }
+  SECTION("of an operation that is cancelled before it has wholly begun") {
+    each([](timeout_scene& s) {
+      auto token = kestrel::cancel_after(
+          s.wheel, 15ms, asio::bind_cancellation_slot(s.signal.slot(), s.handler(5)));
+      asio::async_initiate<decltype(token), void(asio::error_code)>(
+          [&s](auto handler) {
+            s.operation.async_wait(std::move(handler));
+            s.signal.emit(asio::cancellation_type::terminal);
+          },
+          token);
     });
   }
   SECTION("of an operation that is deferred") {

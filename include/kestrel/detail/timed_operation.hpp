@@ -79,13 +79,17 @@ public:
   [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
   [[nodiscard]] net::cancellation_slot slot() noexcept { return signal_.slot(); }
 
-  /// Makes up for a timer, or a cancellation, that was too early for it.
+  /// Makes up for a timer, or a cancellation, that was too early for it. Without memory to do that
+  /// later, at once: the operation has begun.
   static void initiated(const pointer& p) {
     phase now = phase::starting;
     if (p->change(now, phase::waiting))
       return;
-    if (now == phase::early && p->change(now, phase::waiting))
-      net::post(p->executor_, [p] { p->emit(net::cancellation_type(p->early_.load())); });
+    if (now != phase::early || !p->change(now, phase::waiting))
+      return;
+    const auto make_up = [p] { p->emit(net::cancellation_type(p->early_.load())); };
+    KESTREL_TRY { net::post(p->executor_, make_up); }
+    KESTREL_CATCH_ALL { make_up(); }
   }
 
   /// Cancels the operation, unless it is over; as soon as it has been initiated. May be called from
