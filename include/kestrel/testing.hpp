@@ -39,7 +39,7 @@ namespace testing {
 /// A wheel fires at its ticks, under virtual time as under any. Advancing by exactly a delay fires
 /// a timer if its deadline is on a tick, a whole number of which have passed since its wheel was
 /// made; otherwise it comes up to one tick later. Where ticks do not matter, `advance_to_next` does
-/// not ask.
+/// not ask. What is set for the end of time, `time_point::max()`, never fires.
 ///
 /// Several contexts may share one time. Wheels on strands and other executors of a context are
 /// under its time. What does not come from wheels is as it always is: Asio's own timers, sockets,
@@ -110,7 +110,7 @@ public:
   }
 
   /// Runs what is ready, and then advances to where the next timer fires, and runs what is due
-  /// there. False if no timer is left, and so none has fired.
+  /// there. False if no timer is left but for the end of time, and so none has fired.
   bool advance_to_next() {
     const turn running(*this);
     settle();

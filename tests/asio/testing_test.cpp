@@ -184,6 +184,44 @@ TEST_CASE_METHOD(under_virtual_time, "Time can be advanced to a point, and never
   CHECK(time.now() == end);
 }
 
+TEST_CASE_METHOD(under_virtual_time, "What is set for the end of time never fires", "[testing]") {
+  durations fired;
+  asio::error_code woken;
+  kestrel::steady_timer event(io,
+                              steady_clock::time_point::max()); // for cancel() to wake who waits
+  const bool waits = GENERATE(false, true);
+  if (waits)
+    event.async_wait([&](asio::error_code ec) { woken = ec; });
+  else
+    wheel.schedule_after(steady_clock::duration::max(), note(fired));
+  wheel.schedule_after(1h, note(fired));
+  SECTION("though one goes from timer to timer") {
+    CHECK(time.advance_to_next());
+    CHECK_FALSE(time.advance_to_next());
+    CHECK(time.now() == start + 1h);
+  }
+  SECTION("though one waits for the end") {
+    CHECK_FALSE(time.run_until_done(steady_clock::duration::max()));
+    CHECK(time.now() == steady_clock::time_point::max());
+  }
+  SECTION("though one goes there") {
+    time.advance(steady_clock::duration::max());
+    CHECK(time.now() == steady_clock::time_point::max());
+    time.advance_to(steady_clock::time_point::max());
+    wheel.schedule_after(0s, note(fired));
+    wheel.schedule_after(1h, note(fired)); // it is too late for that
+    time.advance(2h);
+    CHECK(fired.size() == 2);
+    fired.pop_back();
+  }
+  CHECK(fired == durations{1h});
+  if (waits) {
+    CHECK(event.cancel() == 1);
+    time.run_until_idle();
+    CHECK(woken == asio::error::operation_aborted);
+  }
+}
+
 TEST_CASE_METHOD(under_virtual_time, "How far to advance must be a number", "[testing]") {
   const std::chrono::duration<double> nan(std::numeric_limits<double>::quiet_NaN());
   CHECK(error_of([&] { time.advance(nan); }) == kestrel::errc::invalid_delay);

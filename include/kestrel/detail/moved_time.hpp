@@ -8,6 +8,7 @@
 
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/guarded.hpp>
+#include <kestrel/detail/saturate.hpp>
 #include <kestrel/detail/time_source.hpp>
 #include <kestrel/detail/wait_op.hpp>
 
@@ -62,7 +63,7 @@ public:
 
   bool move_to_alarm(std::int64_t limit) override {
     const mutex_guard lock(mutex_);
-    if (alarms_.empty() || alarms_.begin()->first > limit)
+    if (!rings_by(limit))
       return false;
     elapsed_ = (std::max)(elapsed_, alarms_.begin()->first);
     return true;
@@ -70,7 +71,7 @@ public:
 
   void ring() override {
     const mutex_guard lock(mutex_);
-    while (!alarms_.empty() && alarms_.begin()->first <= elapsed_)
+    while (rings_by(elapsed_))
       take(alarms_.begin()).release()->complete({});
   }
 
@@ -80,6 +81,12 @@ private:
   std::int64_t start_of(const void* clock, std::int64_t now) override {
     const mutex_guard lock(mutex_);
     return starts_.try_emplace(clock, now).first->second;
+  }
+
+  /// Does the first alarm? One for the end of time is that of a wheel on whose clock there is no
+  /// later time, so that it would be set again for ever.
+  [[nodiscard]] bool rings_by(std::int64_t time) const KESTREL_REQUIRES(mutex_) {
+    return !alarms_.empty() && alarms_.begin()->first <= (std::min)(time, max_ns - 1);
   }
 
   wait_op_ptr<alarm> take(alarm_map::iterator entry) KESTREL_REQUIRES(mutex_) {

@@ -35,13 +35,20 @@ public:
     return saturating_add(start, elapsed());
   }
 
-  /// Moves a time of `Clock` to the scale of this.
+  /// Moves a time of `Clock` to the scale of this. The last year of the one is the end of the
+  /// other, unless it has begun: a wheel looks somewhat earlier for what is set for the end.
   template <class Clock, class Duration>
   [[nodiscard]] std::int64_t since_start(const std::chrono::time_point<Clock, Duration>& time) {
-    return saturating_sub(instant_of(time), start_of<Clock>());
+    constexpr std::int64_t last_year =
+        max_ns - std::chrono::nanoseconds(std::chrono::years(1)).count();
+    const std::int64_t start = start_of<Clock>();
+    const std::int64_t ns = instant_of(time);
+    const std::int64_t since = saturating_sub(ns, start);
+    return ns == max_ns || (ns > last_year && since > elapsed()) ? max_ns : since;
   }
 
-  /// Completes `a` at `time`. Those of one time are completed in turn.
+  /// Completes `a` at `time`, and never at the end of time. Those of one time are completed in
+  /// turn.
   virtual void add(std::int64_t time, wait_op_ptr<alarm> a) = 0;
 
   /// Completes it soon, with an error, unless it was completed before.
