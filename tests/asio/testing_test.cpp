@@ -184,6 +184,20 @@ TEST_CASE_METHOD(under_virtual_time, "Time can be advanced to a point, and never
   CHECK(time.now() == end);
 }
 
+TEST_CASE_METHOD(under_virtual_time, "The next timer is none whose waits were cancelled",
+                 "[testing]") {
+  durations fired;
+  kestrel::steady_timer cancelled(io, 1h);
+  kestrel::steady_timer waited_for(io, 10h);
+  cancelled.async_wait([](asio::error_code ec) { CHECK(ec == asio::error::operation_aborted); });
+  waited_for.async_wait([note = note(fired)](asio::error_code) mutable { note(); });
+  CHECK(cancelled.cancel() == 1);
+  CHECK(time.advance_to_next());
+  CHECK(fired == durations{10h});
+  CHECK_FALSE(time.advance_to_next());
+  CHECK(time.now() == start + 10h);
+}
+
 TEST_CASE_METHOD(under_virtual_time, "What is set for the end of time never fires", "[testing]") {
   durations fired;
   asio::error_code woken;

@@ -141,11 +141,11 @@ private:
   void expire(wait_queue& queue, timer_id entry) {
     auto lock = engine_->lock();
     if (queue.entry != entry)
-      return;
+      return time().take_back_firing();
     queue.entry = timer_id();
     if (queue.waits.empty()) {
       idle_.remove(queue);
-      return;
+      return time().take_back_firing();
     }
     --waiting_;
     withdraw_idle_if_alone();

@@ -56,6 +56,9 @@ public:
 
   virtual void note_firing() = 0;
 
+  /// What fired was no timer that anybody waits for.
+  virtual void take_back_firing() = 0;
+
   // ---- For who moves the time
 
   /// How many timers have fired so far.

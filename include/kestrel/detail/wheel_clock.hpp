@@ -74,6 +74,12 @@ public:
       source_->note_firing();
   }
 
+  /// The same, if it was none.
+  void take_back_firing() const {
+    if (source_ != nullptr) [[unlikely]]
+      source_->take_back_firing();
+  }
+
   /// Saturates at both ends; rounds up.
   template <class Duration>
   [[nodiscard]] std::uint64_t deadline_of(std::chrono::time_point<Clock, Duration> time) const {
