@@ -756,7 +756,7 @@ TEST_CASE_METHOD(fixture, "An operation is cancelled on the executor of its hand
   CHECK(called_in_strand);
 }
 
-namespace {
+namespace kestrel_tests {
 
 /// An executor that does not tell its context, as some of other libraries. Runs on an io_context.
 struct executor_without_context {
@@ -776,19 +776,20 @@ struct executor_without_context {
                          const executor_without_context&) noexcept = default;
 };
 
-} // namespace
+} // namespace kestrel_tests
 
 TEST_CASE_METHOD(fixture, "A handler runs where it belongs, though the timeout does not",
                  "[cancel_after][executors]") {
   asio::io_context other;
   kestrel::timer_wheel wheel{io};
   asio::error_code expected = aborted;
-  auto token = cancel_after(
-      wheel, 5s,
-      asio::bind_executor(executor_without_context{&other}, [&](asio::error_code ec, auto&&...) {
-        CHECK(other.get_executor().running_in_this_thread());
-        note()(ec);
-      }));
+  auto token =
+      cancel_after(wheel, 5s,
+                   asio::bind_executor(kestrel_tests::executor_without_context{&other},
+                                       [&](asio::error_code ec, auto&&...) {
+                                         CHECK(other.get_executor().running_in_this_thread());
+                                         note()(ec);
+                                       }));
   SECTION("when its operation is cancelled") { never.async_wait(token); }
   SECTION("when its operation completes inside its cancellation") {
     operation.completes_inside = true;

@@ -110,8 +110,7 @@ public:
 
   /// The context ends, and with it all waits. Their handlers are destroyed and not called.
   void shutdown() {
-    timer_wait* ended =
-        nullptr; // no wait_op_list, since the tickets of several timers are the same
+    timer_wait* ended = nullptr; // in no wait_op_list: several timers have the same tickets
     {
       const auto lock = engine_->lock();
       shut_down_ = true;

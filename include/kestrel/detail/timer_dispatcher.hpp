@@ -660,8 +660,7 @@ private:
   std::size_t deliveries_ KESTREL_GUARDED_BY(mutex_) = 0; // how many are under way
   departure* departing_ KESTREL_GUARDED_BY(mutex_) =
       nullptr; // those that are just being posted, one for each thread
-  firing_notice*
-      firing_ KESTREL_GUARDED_BY(mutex_) = nullptr; // those of watched timers whose callbacks run
+  firing_notice* firing_ KESTREL_GUARDED_BY(mutex_) = nullptr; // of watched timers
 };
 
 } // namespace detail
