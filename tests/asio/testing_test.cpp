@@ -187,13 +187,20 @@ TEST_CASE_METHOD(under_virtual_time, "Time can be advanced to a point, and never
 TEST_CASE_METHOD(under_virtual_time, "The next timer is none whose waits were cancelled",
                  "[testing]") {
   durations fired;
-  kestrel::steady_timer cancelled(io, 1h);
+  kestrel::steady_timer cancelled(io);
+  const auto wait_and_cancel = [&] {
+    cancelled.expires_after(1h);
+    cancelled.async_wait([](asio::error_code ec) { CHECK(ec == asio::error::operation_aborted); });
+    CHECK(cancelled.cancel() == 1);
+  };
+  kestrel::steady_timer event(io, kestrel::steady_timer::time_point::max());
+  event.async_wait([](asio::error_code) {});
   kestrel::steady_timer waited_for(io, 10h);
-  cancelled.async_wait([](asio::error_code ec) { CHECK(ec == asio::error::operation_aborted); });
   waited_for.async_wait([note = note(fired)](asio::error_code) mutable { note(); });
-  CHECK(cancelled.cancel() == 1);
+  wait_and_cancel();
   CHECK(time.advance_to_next());
   CHECK(fired == durations{10h});
+  wait_and_cancel();
   CHECK_FALSE(time.advance_to_next());
   CHECK(time.now() == start + 10h);
 }

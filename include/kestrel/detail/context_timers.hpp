@@ -29,7 +29,8 @@ namespace detail {
 /// A timer that is reset or cancelled loses its waits, and often gets a new one soon. So its entry
 /// stays in the wheel meanwhile, idle, and is postponed then. Only a few are kept that way, since
 /// an entry that remains idle wakes the context for nothing when its time comes; and none when
-/// nobody waits for any timer of the context, since it would keep `run()` from returning.
+/// nobody waits for any timer of the context, since it would keep `run()` from returning. Nor are
+/// any under virtual time, which is moved to where an entry is.
 ///
 /// Thread safe.
 template <class Clock>
@@ -40,7 +41,9 @@ class timer_waits final : public wait_host,
 
 public:
   explicit timer_waits(std::shared_ptr<engine> e)
-      : engine_(std::move(e)), shut_down_{engine_->is_shut_down()} {}
+      : engine_(std::move(e)),
+        shut_down_{engine_->is_shut_down()},
+        max_idle_{time().is_virtual() ? 0u : 16u} {}
 
   [[nodiscard]] const wheel_clock<Clock>& time() const noexcept { return engine_->time(); }
 
@@ -140,11 +143,11 @@ private:
   void expire(wait_queue& queue, timer_id entry) {
     auto lock = engine_->lock();
     if (queue.entry != entry)
-      return time().take_back_firing();
+      return;
     queue.entry = timer_id();
     if (queue.waits.empty()) {
       idle_.remove(queue);
-      return time().take_back_firing();
+      return;
     }
     --waiting_;
     withdraw_idle_if_alone();
@@ -252,19 +255,18 @@ private:
     idle_.push(queue);
     if (--waiting_ == 0)
       return true;
-    if (idle_.size() > max_idle)
+    if (idle_.size() > max_idle_)
       withdraw_idle(*idle_.first());
     return false;
   }
-
-  static constexpr std::size_t max_idle = 16;
 
   handler_memory::owned memory_{new handler_memory}; // handlers may outlive this
   std::shared_ptr<engine> engine_;
   std::size_t waiting_ = 0;   // timers that somebody waits for
   std::size_t under_way_ = 0; // waits that were sent, which later ones must not overtake
   bool shut_down_;            // from the start, if the context was ending by then
-  wait_queue_list idle_;      // have an entry, and nobody waits for them
+  std::size_t max_idle_;
+  wait_queue_list idle_; // have an entry, and nobody waits for them
   wait_queue_pool queues_;
 };
 

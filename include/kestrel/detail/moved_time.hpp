@@ -46,11 +46,6 @@ public:
     ++firings_;
   }
 
-  void take_back_firing() override {
-    const mutex_guard lock(mutex_);
-    --firings_;
-  }
-
   [[nodiscard]] std::uint64_t firings() const override {
     const mutex_guard lock(mutex_);
     return firings_;

@@ -56,9 +56,6 @@ public:
 
   virtual void note_firing() = 0;
 
-  /// What fired was no timer that anybody waits for.
-  virtual void take_back_firing() = 0;
-
   // ---- For who moves the time
 
   /// How many timers have fired so far.

@@ -68,16 +68,12 @@ public:
         std::chrono::floor<typename Clock::duration>(std::chrono::nanoseconds(ns_now<Clock>())));
   }
 
+  [[nodiscard]] bool is_virtual() const noexcept { return source_ != nullptr; }
+
   /// For who moves a virtual time.
   KESTREL_ALWAYS_INLINE void note_firing() const {
     if (source_ != nullptr) [[unlikely]]
       source_->note_firing();
-  }
-
-  /// The same, if it was none.
-  void take_back_firing() const {
-    if (source_ != nullptr) [[unlikely]]
-      source_->take_back_firing();
   }
 
   /// Saturates at both ends; rounds up.
