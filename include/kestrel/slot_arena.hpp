@@ -190,6 +190,8 @@ public:
     if (free_ != no_slot) {
       const std::uint32_t index = free_;
       free_ = record(index).link;
+      prefetch_record(free_); // the next call reads it, and writes its payload
+      prefetch_payload(free_);
       return {index, record(index).generation + 1};
     }
     if (used_ == capacity())
