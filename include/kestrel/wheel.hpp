@@ -232,10 +232,7 @@ public:
 
   /// Cancels every timer that is pending when it is called.
   void clear() noexcept {
-    for (std::uint32_t index = 0; !empty() && index != arena_.used(); ++index) {
-      if (arena::is_live(arena_.record(index)))
-        cancel(arena_.id_of(index));
-    }
+    clear_if([](const T&) { return true; });
   }
 
   /// Bytes held, as far as the allocator was asked for them.

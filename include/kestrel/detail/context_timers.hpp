@@ -41,9 +41,7 @@ class timer_waits final : public wait_host,
 
 public:
   explicit timer_waits(std::shared_ptr<engine> e)
-      : engine_(std::move(e)),
-        shut_down_{engine_->is_shut_down()},
-        max_idle_{time().is_virtual() ? 0u : 16u} {}
+      : engine_(std::move(e)), shut_down_{engine_->is_shut_down()} {}
 
   [[nodiscard]] const wheel_clock<Clock>& time() const noexcept { return engine_->time(); }
 
@@ -255,18 +253,19 @@ private:
     idle_.push(queue);
     if (--waiting_ == 0)
       return true;
-    if (idle_.size() > max_idle_)
+    if (idle_.size() > max_idle())
       withdraw_idle(*idle_.first());
     return false;
   }
+
+  [[nodiscard]] std::size_t max_idle() const noexcept { return time().is_virtual() ? 0 : 16; }
 
   handler_memory::owned memory_{new handler_memory}; // handlers may outlive this
   std::shared_ptr<engine> engine_;
   std::size_t waiting_ = 0;   // timers that somebody waits for
   std::size_t under_way_ = 0; // waits that were sent, which later ones must not overtake
   bool shut_down_;            // from the start, if the context was ending by then
-  std::size_t max_idle_;
-  wait_queue_list idle_; // have an entry, and nobody waits for them
+  wait_queue_list idle_;      // have an entry, and nobody waits for them
   wait_queue_pool queues_;
 };
 
