@@ -57,6 +57,30 @@ private:
   std::function<void()>* hook_;
 };
 
+/// Takes a while to be moved once it has been told to, and says so.
+class slow_to_move {
+public:
+  struct progress {
+    std::atomic<bool> may_be_slow = false;
+    std::atomic<bool> is_moving = false;
+    std::atomic<int> calls = 0;
+  };
+
+  explicit slow_to_move(progress& p) : progress_{&p} {}
+
+  slow_to_move(slow_to_move&& other) noexcept : progress_{other.progress_} {
+    if (!progress_->may_be_slow.exchange(false))
+      return;
+    progress_->is_moving = true;
+    std::this_thread::sleep_for(20ms);
+  }
+
+  void operator()(asio::error_code ec) { progress_->calls += ec == aborted ? 1 : 0; }
+
+private:
+  progress* progress_;
+};
+
 struct one_context {
   at_start clock;
   asio::io_context io;
@@ -283,6 +307,34 @@ TEST_CASE("Timers of one context may be used from several threads", "[steady_tim
   pool.join();
   CHECK(seen.completed + seen.aborted == 2 * rounds);
   CHECK(static_cast<std::size_t>(seen.aborted) == cancelled);
+}
+
+TEST_CASE("Run() does not return before the handler of a wait that is just being cancelled",
+          "[steady_timer][threads]") {
+  asio::io_context io;
+  slow_to_move::progress slow;
+  outcome of_last;
+  kestrel::steady_timer first(io, 1h);
+  kestrel::steady_timer last(io, 1h);
+  asio::cancellation_signal signal;
+  first.async_wait(asio::bind_cancellation_slot(signal.slot(), slow_to_move(slow)));
+  last.async_wait(note(of_last));
+  const bool by_slot = GENERATE(false, true);
+  std::thread runner([&] { io.run(); });
+  slow.may_be_slow = true;
+  std::thread canceller([&] {
+    if (by_slot)
+      signal.emit(asio::cancellation_type::all);
+    else
+      first.cancel();
+  });
+  while (!slow.is_moving)
+    std::this_thread::yield();
+  last.cancel();
+  runner.join();
+  CHECK(slow.calls == 1);
+  CHECK(of_last == aborted);
+  canceller.join();
 }
 
 // ---- What is left of waits that were cancelled

@@ -391,6 +391,11 @@ plant(7 "when the last wait ends, the wheel is left waiting for a timer that was
     withdraw_idle_if_alone();]]
 [[    --waiting_;]])
 
+plant(13 "run() returns while a wait is being cancelled" detail/timer_wait.hpp
+  asio/steady_timer_sharing
+[[      if (!this->work().running_in_this_thread())]]
+[[      if (false)]])
+
 plant(13 "run() returns while a timer is on its way to another context" detail/timer_dispatcher.hpp
   schedules/wakeups
 [[    if (!work_)

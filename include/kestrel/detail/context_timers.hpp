@@ -21,6 +21,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -91,6 +92,11 @@ public:
     engine_->locked_prefetch(queue.entry); // for the next wait
     std::size_t cancelled = abort_sent(queue);
     wait_list aborted(std::move(queue.waits));
+    std::optional<io_work> work;
+    aborted.for_each([&work](const timer_wait& wait) {
+      if (!work)
+        work = wait.work_while_aborted();
+    });
     const bool was_last = !aborted.empty() && make_idle(queue);
     lock.unlock();
     for (; !aborted.empty(); ++cancelled)
@@ -189,6 +195,7 @@ private:
     timer_wait_ptr wait = take(queue.waits);
     if (wait == nullptr)
       return 0;
+    const auto work = wait->work_while_aborted();
     const bool was_last = queue.waits.empty() && make_idle(queue);
     lock.unlock();
     abort(std::move(wait));

@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -33,6 +34,10 @@ using io_work = std::decay_t<decltype(net::prefer(std::declval<const io_executor
 /// A wait. Whoever holds it owns it, until it is sent.
 class timer_wait : public wait_op<> {
 public:
+  /// Has the wheel alone counted its work? Then this counts, and is to be had under the host's lock
+  /// and kept until the wait is aborted. None if the handler runs here that aborts it.
+  [[nodiscard]] virtual std::optional<io_work> work_while_aborted() const noexcept = 0;
+
   /// Is this thread one on which the handler may be called at once?
   [[nodiscard]] virtual bool runs_here() const noexcept = 0;
 
@@ -127,6 +132,14 @@ class timer_wait_of final : public handler_op<timer_wait_of<Handler, Work, Alloc
   using timer_wait_of::handler_op::handler_op;
 
 public:
+  std::optional<io_work> work_while_aborted() const noexcept override {
+    if constexpr (std::is_same_v<Work, io_executor>) {
+      if (!this->work().running_in_this_thread())
+        return tracked(this->work());
+    }
+    return std::nullopt;
+  }
+
   bool runs_here() const noexcept override { return is_here(this->work()); }
 
   void call(net::error_code ec) override {
@@ -171,22 +184,22 @@ private:
 };
 
 // ---- Most handlers run on the io_context of their timer. Its executor as it is costs less than
-// inside an any_io_executor, and their memory is that of the timers of their context.
+// inside an any_io_executor, and their memory is that of the timers of their context. Their work
+// need not be counted: the wheel has an entry for them, and so its driver is at work.
 
 /// `executor` is the timer's, and `memory` that of the timers of its context.
 template <class Handler, class Executor>
 KESTREL_ALWAYS_INLINE inline timer_wait_ptr
 make_timer_wait(Handler&& handler, const Executor& executor, wait_room& room,
                 handler_memory& memory) {
-  using lent = wait_allocator<void>;
-  const auto make = [&handler](const auto& own, const auto& allocator) {
-    const auto work = net::prefer(own, net::execution::outstanding_work.tracked);
+  const auto make = [&handler](const auto& work, const auto& allocator) {
     return timer_wait_of<Handler, std::decay_t<decltype(work)>,
                          std::decay_t<decltype(allocator)>>::make(std::forward<Handler>(handler),
                                                                   work, allocator);
   };
   const auto make_for = [&](const auto& own, const io_executor* io) {
-    return io != nullptr ? make(*io, lent(room, memory)) : make(own, std::allocator<void>());
+    return io != nullptr ? make(*io, wait_allocator<void>(room, memory))
+                         : make(tracked(own), std::allocator<void>());
   };
   if constexpr (has_own_executor<Handler>) {
     const auto own = net::get_associated_executor(handler, executor);

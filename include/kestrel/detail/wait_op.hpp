@@ -225,11 +225,16 @@ private:
   std::tuple<net::error_code, Results...> results_;
 };
 
-/// The executor of a handler, as work that is outstanding; `executor` if it has none of its own.
+/// An executor as work that is outstanding.
+template <class Executor>
+auto tracked(const Executor& executor) {
+  return net::prefer(executor, net::execution::outstanding_work.tracked);
+}
+
+/// That of a handler; `executor` if it has none of its own.
 template <class Handler, class Executor>
 auto work_of(const Handler& handler, const Executor& executor) {
-  return net::prefer(net::get_associated_executor(handler, executor),
-                     net::execution::outstanding_work.tracked);
+  return tracked(net::get_associated_executor(handler, executor));
 }
 
 /// The same executor, whose copies, of which posting makes some, count as no work.
