@@ -8,7 +8,8 @@
 //   bool cancel(std::size_t i);           true if it was armed
 //   void reset(std::size_t i, duration);  one that is armed: to so long from now
 //   void turn(ticks n);                   runs what is due, after n ticks if moves_time
-//   void clean_up();                      if cancelled timers leave something behind
+//   void in_handler(F f);                 if it is for handlers: calls f in one, and then those
+//                                         of cancelled timers
 //   std::uint64_t fired() const;
 //   using duration = ...;                 of delays
 //   static constexpr bool moves_time;     if not, the competitor reads a clock
@@ -38,7 +39,7 @@ class stage {
 public:
   using duration = typename Timers::duration;
 
-  static constexpr std::size_t batch = 64; // operations from one clean-up to the next
+  static constexpr std::size_t batch = 64; // operations in one handler
 
   explicit stage(std::size_t n)
       : n_{n},
@@ -68,9 +69,13 @@ public:
   void cancel(std::size_t i) { cancelled_ += timers_.cancel(i) ? 1u : 0u; }
   void reset(std::size_t i, duration delay) { timers_.reset(i, delay); }
   void turn(ticks n) { timers_.turn(n); }
-  void clean_up() {
-    if constexpr (requires { timers_.clean_up(); })
-      timers_.clean_up();
+  /// Does a batch of operations where a program would.
+  template <class F>
+  void perform(F&& operations) {
+    if constexpr (requires { timers_.in_handler(operations); })
+      timers_.in_handler(operations);
+    else
+      operations();
   }
 
   [[nodiscard]] std::uint64_t pending() const { return armed_ - cancelled_ - timers_.fired(); }
@@ -117,12 +122,11 @@ private:
 
   template <class F>
   void for_all(const order& o, F&& f) {
-    for (std::size_t i = 0; i != n_; ++i) {
-      f(o[i]);
-      if (i % batch == batch - 1)
-        clean_up();
-    }
-    clean_up();
+    for (std::size_t i = 0; i < n_; i += batch)
+      perform([&] {
+        for (std::size_t j = i; j != std::min(i + batch, n_); ++j)
+          f(o[j]);
+      });
   }
 
   std::size_t n_;
@@ -160,11 +164,11 @@ template <class Timers, class Operate>
 sample stir(stage<Timers>& s, Operate operate) {
   constexpr std::size_t batches = 1 << 9;
   const stopwatch taken;
-  for (std::size_t i = 0; i != batches; ++i) {
-    for (std::size_t j = 0; j != s.batch; ++j)
-      operate();
-    s.clean_up();
-  }
+  for (std::size_t i = 0; i != batches; ++i)
+    s.perform([&] {
+      for (std::size_t j = 0; j != s.batch; ++j)
+        operate();
+    });
   return taken.sample_of(batches * s.batch);
 }
 
@@ -191,31 +195,36 @@ sample server_mix(stage<Timers>& s) {
   const std::size_t per_tick = Timers::moves_time ? std::max(s.size() / 100, s.batch) : s.batch;
   const std::size_t turns = std::max<std::size_t>((1 << 15) / per_tick, 20);
   std::size_t retry = 0;
+  const auto operate = [&s, &retry] {
+    switch (s.random.below(10)) {
+    case 0:
+      s.cancel(s.size() + retry);
+      s.arm(s.size() + retry, s.random.between(ticks(1), longest_retry));
+      retry = (retry + 1) % s.spare();
+      break;
+    case 1: {
+      const std::size_t other = s.any();
+      s.cancel(other);
+      s.arm(other, s.random.delay());
+      break;
+    }
+    default:
+      s.reset(s.any(), idle_timeout);
+    }
+  };
   const stopwatch taken;
   for (std::size_t i = 0; i != turns; ++i) {
-    for (std::size_t j = 0; j != per_tick; ++j) {
-      switch (s.random.below(10)) {
-      case 0:
-        s.cancel(s.size() + retry);
-        s.arm(s.size() + retry, s.random.between(ticks(1), longest_retry));
-        retry = (retry + 1) % s.spare();
-        break;
-      case 1: {
-        const std::size_t other = s.any();
-        s.cancel(other);
-        s.arm(other, s.random.delay());
-        break;
-      }
-      default:
-        s.reset(s.any(), idle_timeout);
-      }
-    }
+    s.perform([&] {
+      for (std::size_t j = 0; j != per_tick; ++j)
+        operate();
+    });
     s.turn(ticks(1));
   }
   const sample result = taken.sample_of(turns * per_tick);
-  for (std::size_t i = 0; i != s.spare(); ++i)
-    s.cancel(s.size() + i);
-  s.clean_up();
+  s.perform([&s] {
+    for (std::size_t i = 0; i != s.spare(); ++i)
+      s.cancel(s.size() + i);
+  });
   return result;
 }
 

@@ -12,6 +12,7 @@
 #include <kestrel/timer_wheel.hpp>
 
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
 #include <benchmark/benchmark.h>
@@ -48,12 +49,17 @@ void hammer(benchmark::State& state, Operate operate) {
   const std::size_t first = thread * timers_per_thread;
   random_numbers random;
   while (state.KeepRunningBatch(operations_per_turn)) { // all threads begin when all are here
-    for (int i = 0; i != operations_per_turn; ++i)
-      operate(*timers, first + random.below(timers_per_thread), random.delay());
-    if constexpr (requires { timers->clean_up(); }) {
-      if (thread == 0)
-        timers->clean_up();
+    const auto operations = [&] {
+      for (int i = 0; i != operations_per_turn; ++i)
+        operate(*timers, first + random.below(timers_per_thread), random.delay());
+    };
+    if constexpr (requires { timers->in_handler(operations); }) {
+      if (thread == 0) {
+        timers->in_handler(operations);
+        continue;
+      }
     }
+    operations();
   }
   if (thread == 0) { // and all have ended
     if (timers->fired() != 0)

@@ -34,6 +34,7 @@
 #include <kestrel/wheel.hpp>
 
 #include <asio/io_context.hpp>
+#include <asio/post.hpp>
 #include <asio/steady_timer.hpp>
 
 #include <benchmark/benchmark.h>

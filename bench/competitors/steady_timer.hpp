@@ -3,7 +3,7 @@
 // asio::steady_timer, Boost.Asio's, and Kestrel's with the same interface.
 //
 // It can only be reset by cancelling the wait. The aborted handlers are a part of its price:
-// io_context::poll() gets rid of them.
+// io_context::poll() gets rid of them. It is used in handlers, as in network programs.
 
 #ifndef KESTREL_BENCH_COMPETITORS_STEADY_TIMER_HPP
 #define KESTREL_BENCH_COMPETITORS_STEADY_TIMER_HPP
@@ -35,8 +35,12 @@ public:
   }
   bool cancel(std::size_t i) { return timers_[i].cancel() != 0; }
   void reset(std::size_t i, duration delay) { arm(i, delay); }
-  void turn(ticks) { clean_up(); }
-  void clean_up() {
+  template <class F>
+  void in_handler(F&& f) {
+    post(io_, [&f] { f(); });
+    turn(ticks(0));
+  }
+  void turn(ticks) {
     io_.restart();
     io_.poll();
   }
