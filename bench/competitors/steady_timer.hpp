@@ -3,7 +3,7 @@
 // asio::steady_timer, Boost.Asio's, and Kestrel's with the same interface.
 //
 // It can only be reset by cancelling the wait. The aborted handlers are a part of its price:
-// io_context::poll() gets rid of them. It is used in handlers, as in network programs.
+// io_context::poll() gets rid of them. One thread uses it in handlers, as network programs do.
 
 #ifndef KESTREL_BENCH_COMPETITORS_STEADY_TIMER_HPP
 #define KESTREL_BENCH_COMPETITORS_STEADY_TIMER_HPP

@@ -87,7 +87,8 @@ public:
   template <class ExecutionContext>
   requires is_context<ExecutionContext>
   explicit basic_wheel_timer(ExecutionContext& context)
-      : waits_(waits_of(context)), executor_(context.get_executor()) {}
+      : waits_(waits_of(net::query(context.get_executor(), net::execution::context))),
+        executor_(context.get_executor()) {}
 
   /// With an expiry.
   basic_wheel_timer(const executor_type& executor, const time_point& expiry)

@@ -393,8 +393,13 @@ plant(7 "when the last wait ends, the wheel is left waiting for a timer that was
 
 plant(13 "run() returns while a wait is being cancelled" detail/timer_wait.hpp
   asio/steady_timer_sharing
-[[      if (!this->work().running_in_this_thread())]]
-[[      if (false)]])
+[[    return uncounted_work();]]
+[[    return std::nullopt;]])
+
+plant(13 "run() returns after a handler that has polled its context" detail/timer_wait.hpp
+  asio/steady_timer_sharing
+[[    const auto counted = uncounted_work();]]
+[[]])
 
 plant(13 "run() returns while a timer is on its way to another context" detail/timer_dispatcher.hpp
   schedules/wakeups

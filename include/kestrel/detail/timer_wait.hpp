@@ -34,8 +34,9 @@ using io_work = std::decay_t<decltype(net::prefer(std::declval<const io_executor
 /// A wait. Whoever holds it owns it, until it is sent.
 class timer_wait : public wait_op<> {
 public:
-  /// Has the wheel alone counted its work? Then this counts, and is to be had under the host's lock
-  /// and kept until the wait is aborted. None if the handler runs here that aborts it.
+  /// Keeps `run()` from returning while this is in no queue and not posted yet: whoever cancels the
+  /// last wait of all calls off the wheel's driver meanwhile. To be had under the host's lock. None
+  /// if its own executor counts as work, or the handler does that aborts it.
   [[nodiscard]] virtual std::optional<io_work> work_while_aborted() const noexcept = 0;
 
   /// Is this thread one on which the handler may be called at once?
@@ -133,16 +134,17 @@ class timer_wait_of final : public handler_op<timer_wait_of<Handler, Work, Alloc
 
 public:
   std::optional<io_work> work_while_aborted() const noexcept override {
-    if constexpr (std::is_same_v<Work, io_executor>) {
-      if (!this->work().running_in_this_thread())
-        return tracked(this->work());
+    if constexpr (is_counted_by_wheel) {
+      if (this->work().running_in_this_thread())
+        return std::nullopt;
     }
-    return std::nullopt;
+    return uncounted_work();
   }
 
   bool runs_here() const noexcept override { return is_here(this->work()); }
 
   void call(net::error_code ec) override {
+    const auto counted = uncounted_work();
     auto [handler, work] = this->take();
     std::move(handler)(ec);
   }
@@ -162,6 +164,16 @@ public:
   }
 
 private:
+  static constexpr bool is_counted_by_wheel = std::is_same_v<Work, io_executor>;
+
+  /// Its executor as work, if only the wheel counts it.
+  std::optional<io_work> uncounted_work() const noexcept {
+    if constexpr (is_counted_by_wheel)
+      return tracked(this->work());
+    else
+      return std::nullopt;
+  }
+
   using allocator_type = typename timer_wait_of::handler_op::allocator_type;
   struct block;
   using in_block = block_allocator<void, block, allocator_type>;
@@ -184,8 +196,9 @@ private:
 };
 
 // ---- Most handlers run on the io_context of their timer. Its executor as it is costs less than
-// inside an any_io_executor, and their memory is that of the timers of their context. Their work
-// need not be counted: the wheel has an entry for them, and so its driver is at work.
+// inside an any_io_executor, and their memory is that of the timers of their context. They need not
+// count as work: their wheel has an entry for them, so that its driver, which does, is pending or
+// its handler runs.
 
 /// `executor` is the timer's, and `memory` that of the timers of its context.
 template <class Handler, class Executor>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// wait_op: a completion handler that waits for its results, whatever its type. Keeps the work of
-// its executor counted. Its memory comes from its own allocator, is enough to post it, and is freed
-// before it is called.
+// wait_op: a completion handler that waits for its results, whatever its type. Its executor counts
+// as work, unless somebody else sees to that. Its memory comes from its own allocator, is enough to
+// post it, and is freed before it is called.
 
 #ifndef KESTREL_DETAIL_WAIT_OP_HPP
 #define KESTREL_DETAIL_WAIT_OP_HPP
@@ -225,22 +225,22 @@ private:
   std::tuple<net::error_code, Results...> results_;
 };
 
-/// An executor as work that is outstanding.
+/// An executor that counts as work outstanding.
 template <class Executor>
 auto tracked(const Executor& executor) {
   return net::prefer(executor, net::execution::outstanding_work.tracked);
-}
-
-/// That of a handler; `executor` if it has none of its own.
-template <class Handler, class Executor>
-auto work_of(const Handler& handler, const Executor& executor) {
-  return tracked(net::get_associated_executor(handler, executor));
 }
 
 /// The same executor, whose copies, of which posting makes some, count as no work.
 template <class Work>
 auto untracked(const Work& work) {
   return net::prefer(work, net::execution::outstanding_work.untracked);
+}
+
+/// The executor of a handler, as work; `executor` if it has none of its own.
+template <class Handler, class Executor>
+auto work_of(const Handler& handler, const Executor& executor) {
+  return tracked(net::get_associated_executor(handler, executor));
 }
 
 /// Memory for an operation, and in its place for what is posted when it ends.
