@@ -404,7 +404,7 @@ plant(13 "run() returns after a handler that has polled its context" detail/time
 plant(13 "run() returns while a timer is on its way to another context" detail/timer_dispatcher.hpp
   schedules/wakeups
 [[    if (!work_)
-      work_.emplace(net::prefer(*executor_, net::execution::outstanding_work.tracked));
+      work_.emplace(tracked(*executor_));
     ++deliveries_;]]
 [[    ++deliveries_;]])
 

@@ -18,6 +18,7 @@
 #include <kestrel/detail/index_table.hpp>
 #include <kestrel/detail/pending_timer.hpp>
 #include <kestrel/detail/timer_host.hpp>
+#include <kestrel/detail/wait_op.hpp>
 #include <kestrel/detail/watch.hpp>
 #include <kestrel/detail/wheel_clock.hpp>
 #include <kestrel/missed_periods.hpp>
@@ -34,7 +35,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <type_traits>
 #include <utility>
 
 KESTREL_BEGIN_NAMESPACE
@@ -78,8 +78,7 @@ protected:
   using wheel_type = wheel<pending_timer, geometry_type>;
   using timer_type = net::basic_waitable_timer<clock, typename Traits::wait_traits, Executor>;
   using driver_type = driver<timer_type, timer_dispatcher>;
-  using work_type = std::decay_t<decltype(net::prefer(std::declval<const Executor&>(),
-                                                      net::execution::outstanding_work.tracked))>;
+  using work_type = decltype(tracked(std::declval<const Executor&>()));
   using watch_table = index_table<std::shared_ptr<watch>>;
 
   /// While somebody is being told something, a context that ends waits. Made under the lock.
@@ -452,7 +451,7 @@ private:
 
   void begin_delivery() KESTREL_REQUIRES(mutex_) {
     if (!work_)
-      work_.emplace(net::prefer(*executor_, net::execution::outstanding_work.tracked));
+      work_.emplace(tracked(*executor_));
     ++deliveries_;
   }
 

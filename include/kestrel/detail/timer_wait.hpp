@@ -28,8 +28,7 @@ class wait_host;
 struct wait_queue;
 
 /// An io_executor that counts as work.
-using io_work = std::decay_t<decltype(net::prefer(std::declval<const io_executor&>(),
-                                                  net::execution::outstanding_work.tracked))>;
+using io_work = decltype(tracked(std::declval<const io_executor&>()));
 
 /// A wait. Whoever holds it owns it, until it is sent.
 class timer_wait : public wait_op<> {
