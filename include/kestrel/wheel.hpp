@@ -123,7 +123,7 @@ public:
   /// the next advance calls it, `advance(0)` too.
   template <class U = T>
   timer_id insert_at(tick_type deadline, U&& payload) {
-    levels_.reserve_entries(1);
+    levels_.reserve_entries(1, arena_);
     const typename arena::slot made = arena_.allocate(std::forward<U>(payload));
     file_first(made, deadline);
     return {made.index, made.record.generation};
@@ -138,15 +138,14 @@ public:
   /// owners who must not destroy it just here.
   template <class Sink>
   bool cancel(timer_id id, Sink&& sink) noexcept {
-    arena_.prefetch_payload(id.index()); // the next insert writes there
     record* r = arena_.find(id);
     if (r == nullptr)
       return false;
     const std::uint32_t old = r->link;
     arena_.invalidate(*r);
-    if (old & detail::place::needs_destruction)
+    if (must_be_destroyed(old))
       sink(std::move(arena_.payload(id.index())));
-    levels_.forget(old, arena_);
+    levels_.forget(old);
     discard(id.index(), old);
     return true;
   }
@@ -261,7 +260,7 @@ public:
 
   /// Makes room for the entries of `n` more timers: until then, inserting into slots that were set
   /// aside throws only what T's constructor throws.
-  void reserve_more(std::size_t n) { levels_.reserve_entries(n); }
+  void reserve_more(std::size_t n) { levels_.reserve_entries(n, arena_); }
 
   /// Schedules `payload` in a slot that was set aside, for which there is room.
   template <class U = T>
@@ -384,8 +383,11 @@ private:
   KESTREL_ALWAYS_INLINE void file_first(const typename arena::slot& made,
                                         tick_type deadline) noexcept {
     made.record.deadline = (std::min)(deadline, levels_.latest());
-    made.record.link = detail::place::claimed | destruction_flag(made.payload); // filed nowhere yet
-    levels_.file(made.index, made.record);
+    levels_.file_first(made.index, made.record, destruction_flag(made.payload));
+  }
+
+  static bool must_be_destroyed(std::uint32_t link) noexcept {
+    return !std::is_trivially_destructible_v<T> && (link & detail::place::needs_destruction) != 0;
   }
 
   template <class Change>
@@ -400,19 +402,19 @@ private:
       r.deadline = (std::min)(deadline, levels_.latest()); // its entry will see to the rest
       return;
     }
-    levels_.reserve_entries(1);
+    levels_.reserve_entries(1, arena_);
     r.deadline = deadline;
-    levels_.file_earlier(index, r, arena_);
+    levels_.file_earlier(index, r);
   }
 
   KESTREL_ALWAYS_INLINE void discard(std::uint32_t index, std::uint32_t link) noexcept {
-    if (link & detail::place::needs_destruction)
+    if (must_be_destroyed(link))
       arena_.destroy_payload(index);
     arena_.reclaim(index);
   }
 
   arena arena_;
-  detail::wheel_levels<arena, Geometry, Allocator> levels_;
+  mutable detail::wheel_levels<arena, Geometry, Allocator> levels_; // counts when it is asked
 };
 
 KESTREL_END_NAMESPACE

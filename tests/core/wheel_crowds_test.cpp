@@ -145,7 +145,7 @@ class watched_wheel {
 public:
   kestrel::timer_id insert_at(tick due) {
     return one_operation([&] {
-      levels_.reserve_entries(1);
+      levels_.reserve_entries(1, arena_);
       const std::uint32_t index = arena_.allocate().index;
       auto& r = arena_.base::record(index);
       r.deadline = due;
@@ -159,10 +159,10 @@ public:
     one_operation([&] {
       auto& r = arena_.base::record(id.index());
       const bool later = due >= r.deadline;
-      levels_.reserve_entries(1);
+      levels_.reserve_entries(1, arena_);
       r.deadline = due;
       if (!later)
-        levels_.file_earlier(id.index(), r, arena_);
+        levels_.file_earlier(id.index(), r);
       return id;
     });
   }
@@ -172,12 +172,13 @@ public:
       auto& r = arena_.base::record(id.index());
       const std::uint32_t old = r.link;
       arena_.invalidate(r);
-      levels_.forget(old, arena_);
+      levels_.forget(old);
       arena_.reclaim(id.index());
       return id;
     });
   }
 
+  [[nodiscard]] tick next_work() { return levels_.next_work(); }
   [[nodiscard]] std::size_t looks() const { return arena_.looks; }
   [[nodiscard]] std::size_t most_looks() const { return most_looks_; } // of one operation
   [[nodiscard]] std::size_t operations() const { return operations_; }
@@ -203,8 +204,9 @@ private:
 
 } // namespace
 
-// Most of a slot's entries must be stale before they are cleaned away, each by an operation that
-// has paid for it: in all, an operation looks at a few entries on average, however many there are.
+// Most entries must be stale before a slot of such is cleaned, and each was filed by an operation
+// that has paid for it: in all, an operation looks at a few entries on average, however many there
+// are.
 TEST_CASE("A storm on a slot with a million timers looks at a few entries for each operation",
           "[wheel][crowds][memory]") {
   const tick due = GENERATE(300u, 30'050u); // either level
@@ -249,5 +251,6 @@ TEST_CASE("A storm on a slot with a million timers looks at a few entries for ea
   for (const kestrel::timer_id id : ids)           // and all at last
     wheel.cancel(id);
   CHECK(wheel.looks() <= 2 * wheel.operations());
+  CHECK(wheel.next_work() == kestrel::detail::never);
   CHECK(wheel.entries() == 0);
 }

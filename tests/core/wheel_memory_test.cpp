@@ -105,7 +105,10 @@ TEST_CASE("After reserve(n), callbacks that cancel and replace all others do not
       return;
     for (const kestrel::timer_id id : ids)
       wheel.cancel(id);
-    insert_and_stir(wheel, n, 400, 2);
+    for (const kestrel::timer_id id : insert_and_stir(wheel, n, 400, 2)) {
+      wheel.cancel(id);
+      wheel.insert(100, 0);
+    }
   });
   CHECK(fired == 1);
   CHECK(wheel.size() == n);

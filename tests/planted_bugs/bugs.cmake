@@ -24,10 +24,12 @@ plant(1 "delays count from the tick that was reached, not from now" detail/timer
 
 plant(1 "coming down, only the seconds of a deadline are left" detail/wheel_levels.hpp
   core/wheel_placement
-[[    if (comes_down || r.deadline > boundary_) {]]
+[[    if (valid)
+      file(home_of(r,]]
 [[    if (comes_down)
       r.deadline -= r.deadline % l1_units_;
-    if (comes_down || r.deadline > boundary_) {]])
+    if (valid)
+      file(home_of(r,]])
 
 plant(1 "the lag of a coarse clock is not added" detail/wheel_clock.hpp asio/coarse_clock
 [[      return saturating_add(time, lag_);]]
@@ -39,8 +41,8 @@ plant(1 "of a deadline far away, 32 bits are kept" wheel.hpp core/wheel_long
 
 plant(1 "a timer that was postponed fires when its old entry comes up" detail/wheel_levels.hpp
   fuzz/wheel
-[[    if (comes_down || r.deadline > boundary_) {]]
-[[    if (comes_down) {]])
+[[    if (valid && !comes_down && r.deadline <= boundary_) {]]
+[[    if (valid && !comes_down) {]])
 
 plant(1 "a clock that steps back is not looked at on the way to an executor"
   detail/timer_dispatcher.hpp fuzz/timer_wheel
@@ -78,8 +80,8 @@ plant(2 "a sum of times wraps around" wheel.hpp core/wheel_long
 [[    return now() + std::max<tick_type>(delay, 1);]])
 
 plant(2 "a slot of level 1 forgets the earlier of two turns" detail/wheel_levels.hpp fuzz/wheel
-[[    l1_first_[number] = (std::min)(l1_first_[number], l1_tick);]]
-[[    l1_first_[number] = l1_tick;]])
+[[    if (l1_tick < l1_first_[number]) {]]
+[[    if (l1_tick != l1_first_[number]) {]])
 
 # --- 3: no drift -----------------------------------------------------------------------------------
 
@@ -162,10 +164,10 @@ plant(6 "what is filed while a slot comes down overtakes it" detail/wheel_levels
 
 plant(6 "a periodic timer is filed again before level 1 has come down" detail/wheel_levels.hpp
   fuzz/timer_wheel
-[[    --claimed_;
+[[    forget_claimed();
     file(index, r);]]
-[[    --claimed_;
-    file(index, r, saturating_add(l0_last_, l1_units_));]])
+[[    forget_claimed();
+    file(home_of(r, saturating_add(l0_last_, l1_units_)), index, r);]])
 
 # --- 7: no wake-ups without work -------------------------------------------------------------------
 
@@ -174,6 +176,12 @@ plant(7 "the wheel wakes at every tick" detail/wheel_levels.hpp asio/wakeups
 [[  tick_type next_wake() noexcept {
     return wake_ = next_work() == never ? never : std::min(next_work(), units(now_ + 1));
   }]])
+
+plant(7 "what was cancelled is waited for until others were" detail/wheel_levels.hpp
+  core/wheel_cancel
+[[    settle();
+    return units(next_event());]]
+[[    return units(next_event());]])
 
 plant(7 "an empty wheel waits for what was cancelled" detail/timer_engine.hpp asio/wakeups
 [[    ++counters_.cancelled;
@@ -188,8 +196,18 @@ plant(8 "blocks of callables and handlers are not used again" detail/handler_mem
 [[      if (false)]])
 
 plant(8 "entries of cancelled timers pile up" detail/wheel_levels.hpp core/wheel_memory
-[[    else if (s.chain.size > 2 * std::size_t{s.live} + compaction_slack)]]
-[[    else if (s.chain.size > (1u << 24) + std::size_t{s.live})]])
+[[    while (entries() + n > pool_.entry_limit() &&]]
+[[    while (false && entries() + n > pool_.entry_limit() &&]])
+
+plant(8 "entries of timers that are cancelled while they fire are not cleaned away"
+  detail/wheel_levels.hpp core/wheel_memory
+[[    return clean_walk(arena);]]
+[[    return false;]])
+
+plant(8 "a timer that left a slot and came back is not cleaned away" detail/wheel_levels.hpp
+  core/wheel_differential
+[[    const std::uint32_t old = std::exchange(s.place, unused_colour(number));]]
+[[    const std::uint32_t old = s.place;]])
 
 plant(8 "a wheel remembers every service that it had" detail/timer_engine.hpp asio/service_memory
 [[    std::erase_if(followers_, [](const auto& f) { return f.expired(); });]]
@@ -211,9 +229,16 @@ plant(9 "a stall is caught up with tick by tick" detail/wheel_levels.hpp core/wh
         move_to(now_ + 1);
       return false;]])
 
-plant(9 "every cancellation cleans up its slot" detail/wheel_levels.hpp core/wheel_memory
-[[    else if (s.chain.size > 2 * std::size_t{s.live} + compaction_slack)]]
-[[    else if (s.chain.size > s.live)]])
+plant(9 "every timer that is filed has others' entries cleaned away" detail/wheel_levels.hpp
+  core/wheel_crowds
+[[    if (entries() + n > pool_.entry_limit())
+      make_room(n, arena);]]
+[[    settle();
+    for (std::uint32_t number = 0; number != slots_.size(); ++number) {
+      if (slots_[number].stale != 0)
+        clean(number, arena);
+    }
+    make_room(n, arena);]])
 
 # --- 10: outside every lock ------------------------------------------------------------------------
 
@@ -269,10 +294,10 @@ plant(11 "a periodic timer whose callback throws is not filed again" detail/time
 
 plant(11 "a timer that no memory is left to postpone has its new deadline all the same" wheel.hpp
   fuzz/wheel
-[[    levels_.reserve_entries(1);
+[[    levels_.reserve_entries(1, arena_);
     r.deadline = deadline;]]
 [[    r.deadline = deadline;
-    levels_.reserve_entries(1);]])
+    levels_.reserve_entries(1, arena_);]])
 
 plant(11 "a wait that no memory is left to send is lost" detail/timer_wait.hpp fuzz/steady_timer
 [[    host.arrive(queue, *this);

@@ -38,11 +38,15 @@ struct alignas(64) entry_chunk {
 };
 
 /// A circular list of chunks known by its last one, so that both ends are a step away. All chunks
-/// but the last are full.
+/// but the last are full; what a walk has read of the first one does not count.
 struct entry_chain {
   entry_chunk* tail = nullptr;
   std::uint32_t size = 0;
   std::uint32_t room = 0; // for more entries, in the last chunk
+
+  [[nodiscard]] entry_chunk* head() const noexcept {
+    return tail != nullptr ? tail->next : nullptr;
+  }
 };
 
 /// Calls `f` for `count` entries, from `position` in `chunk` on.
@@ -59,8 +63,7 @@ void for_each_entry(const entry_chunk* chunk, std::uint32_t position, std::uint3
 
 template <class F>
 void for_each_entry(const entry_chain& chain, F&& f) {
-  if (chain.tail != nullptr)
-    for_each_entry(chain.tail->next, 0, chain.size, f);
+  for_each_entry(chain.head(), 0, chain.size, f);
 }
 
 /// Goes through a chain ahead of who reads it, a chunk per step, and asks the memory for what the
@@ -146,10 +149,13 @@ public:
   }
 
   /// Strong guarantee: on failure the pool is as it was, or larger.
-  KESTREL_ALWAYS_INLINE void reserve_entries(std::size_t n) {
-    if (n > entry_limit_)
-      grow_to(n);
+  void reserve_entries(std::size_t n) {
+    while (n > entry_limit_)
+      grow((std::max)(chunks_for(n), chunks_ + 1) - chunks_);
   }
+
+  /// How many entries are sure to fit.
+  [[nodiscard]] std::size_t entry_limit() const noexcept { return entry_limit_; }
 
   KESTREL_ALWAYS_INLINE void append(entry_chain& chain, entry e) noexcept {
     if (chain.room == 0)
@@ -159,23 +165,26 @@ public:
     ++chain.size;
   }
 
-  /// Keeps the entries for which `keep(entry)` holds, in their order. There is at least one.
+  /// Keeps the entries for which `keep(entry)` holds, in their order; `position` is that of the
+  /// first one in its chunk, and 0 afterwards. The chain is not empty.
   template <class Keep, class Prefetch>
-  void filter(entry_chain& chain, Keep&& keep, Prefetch&& prefetch) noexcept {
-    entry_chunk* const head = chain.tail->next;
+  void filter(entry_chain& chain, std::uint32_t position, Keep&& keep,
+              Prefetch&& prefetch) noexcept {
+    entry_chunk* const head = chain.head();
     entry_chunk* last = nullptr; // the last chunk that holds something
     entry_chunk* to = head;      // where the next entry goes, never ahead of where one is read
     std::uint32_t fill = 0;
-    std::uint32_t full = 0;             // chunks
-    read_ahead ahead(head, chain.size); // by two chunks, as an entry takes little time
+    std::uint32_t full = 0; // chunks
+    const std::uint32_t end = position + chain.size;
+    read_ahead ahead(head, end); // by two chunks, as an entry takes little time
     ahead.step(prefetch);
     ahead.step(prefetch);
     const entry_chunk* from = head;
-    for (std::uint32_t left = chain.size; left != 0; from = from->next) {
+    for (std::uint32_t left = end; left != 0; from = from->next) {
       const std::uint32_t count = (std::min)(left, entry_chunk::capacity);
       left -= count;
       ahead.step(prefetch);
-      for (std::uint32_t i = 0; i != count; ++i) {
+      for (std::uint32_t i = std::exchange(position, 0); i != count; ++i) {
         const entry e = from->entries[i];
         to->entries[fill] = e;
         fill += keep(e) ? 1u : 0u; // no branch: which ones stay is unpredictable
@@ -188,7 +197,10 @@ public:
     }
     if (fill != 0)
       last = to;
-    KESTREL_ASSERT(last != nullptr);
+    if (last == nullptr) {
+      release(chain);
+      return;
+    }
     if (last != chain.tail) {
       chain.tail->next = std::exchange(free_, last->next);
       last->next = head;
@@ -202,12 +214,28 @@ public:
   void release(entry_chain& chain) noexcept {
     if (chain.tail == nullptr)
       return;
-    entry_chunk* head = chain.tail->next;
+    entry_chunk* const head = chain.head();
     chain.tail->next = free_;
     free_ = head;
     chain = {};
   }
 
+  /// Gives back the first chunk of a chain, which was read.
+  void release_head(entry_chain& chain) noexcept {
+    entry_chunk* const head = chain.head();
+    if (head == chain.tail)
+      chain = {};
+    else
+      chain.tail->next = head->next;
+    head->next = free_;
+    free_ = head;
+  }
+
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    return chunks_ * sizeof(entry_chunk) + blocks_.capacity() * sizeof(block);
+  }
+
+private:
   /// A chunk that was used before, else the next one of the blocks that never were: growing touches
   /// no memory. There is one, see reserve_entries.
   entry_chunk* take() noexcept {
@@ -224,16 +252,6 @@ public:
     return ::new (blocks_[fresh_block_].chunks + fresh_++) entry_chunk;
   }
 
-  void release(entry_chunk* chunk) noexcept {
-    chunk->next = free_;
-    free_ = chunk;
-  }
-
-  [[nodiscard]] std::size_t bytes() const noexcept {
-    return chunks_ * sizeof(entry_chunk) + blocks_.capacity() * sizeof(block);
-  }
-
-private:
   void lengthen(entry_chain& chain) noexcept {
     entry_chunk* const chunk = take();
     if (chain.tail == nullptr) {
@@ -260,11 +278,6 @@ private:
     return (chunks - walks) * entry_chunk::capacity / (entry_chunk::capacity + 1);
   }
 
-  KESTREL_COLD void grow_to(std::size_t n) {
-    while (n > entry_limit_)
-      grow((std::max)(chunks_for(n), chunks_ + 1) - chunks_);
-  }
-
   void grow(std::size_t wanted) {
     const std::size_t count = (std::max)(wanted, std::clamp(chunks_ / 8, min_block, max_growth));
     if (blocks_.size() == blocks_.capacity())
@@ -286,22 +299,17 @@ private:
 };
 
 /// Consumes a chain from its front. It remembers where it is, so a walk may be left and resumed,
-/// and entries that belong behind the others may join meanwhile.
+/// entries that belong behind the others may join meanwhile, and those of no use may be cleaned
+/// away.
 class entry_walk {
 public:
   entry_walk() = default;
 
   explicit entry_walk(entry_chain chain) noexcept
-      : chunk_{chain.tail != nullptr ? chain.tail->next : nullptr},
-        tail_{chain.tail},
-        left_{chain.size},
-        ahead_(chunk_, chain.size) {
-    if (tail_ != nullptr)
-      tail_->next = nullptr;
-  }
+      : chain_{chain}, head_{chain.head()}, ahead_(head_, chain.size) {}
 
-  [[nodiscard]] bool done() const noexcept { return left_ == 0; }
-  [[nodiscard]] std::uint32_t left() const noexcept { return left_; }
+  [[nodiscard]] bool done() const noexcept { return chain_.size == 0; }
+  [[nodiscard]] std::uint32_t left() const noexcept { return chain_.size; }
 
   /// Prefetches what the first chunk names.
   template <class Prefetch>
@@ -314,38 +322,37 @@ public:
   entry pop(Pool& pool, Prefetch&& prefetch) noexcept {
     if (position_ == 0)
       ahead_.step(prefetch);
-    const entry e = chunk_->entries[position_];
-    --left_;
-    if (++position_ == entry_chunk::capacity || left_ == 0) {
-      pool.release(std::exchange(chunk_, chunk_->next));
+    const entry e = head_->entries[position_];
+    --chain_.size;
+    if (++position_ == entry_chunk::capacity || chain_.size == 0) {
+      pool.release_head(chain_);
+      head_ = chain_.head();
       position_ = 0;
     }
     return e;
   }
 
-  /// The walk is not done.
-  template <class Pool>
-  void append(Pool& pool, entry e) noexcept {
-    const std::uint32_t fill = (position_ + left_) % entry_chunk::capacity;
-    if (fill == 0) {
-      tail_->next = pool.take();
-      tail_ = tail_->next;
-      tail_->next = nullptr;
-    }
-    tail_->entries[fill] = e;
-    ++left_;
+  /// What is left, for more to be appended; it is not empty.
+  [[nodiscard]] entry_chain& rest() noexcept { return chain_; }
+
+  /// See entry_pool::filter. The walk is not done.
+  template <class Pool, class Keep, class Prefetch>
+  void filter(Pool& pool, Keep&& keep, Prefetch&& prefetch) noexcept {
+    pool.filter(chain_, std::exchange(position_, 0), keep, prefetch);
+    head_ = chain_.head();
+    ahead_ = read_ahead(head_, chain_.size);
+    ahead_.step(prefetch);
   }
 
   template <class F>
   void for_each(F&& f) const {
-    for_each_entry(chunk_, position_, left_, f);
+    for_each_entry(head_, position_, chain_.size, f);
   }
 
 private:
-  entry_chunk* chunk_ = nullptr;
-  entry_chunk* tail_ = nullptr;
-  std::uint32_t position_ = 0;
-  std::uint32_t left_ = 0;
+  entry_chain chain_;
+  entry_chunk* head_ = nullptr; // of the chain
+  std::uint32_t position_ = 0;  // of the next entry, in the first chunk
   read_ahead ahead_;
 };
 

@@ -34,10 +34,11 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
   };
   std::size_t entries = walk_.left();
   walk_.for_each([&](entry e) {
-    if (is_current(e, walk_place_, arena))
+    if (is_current(e, walk_place_, arena.record(e.index)))
       file(e.index, slots_.size());
   });
 
+  const std::vector<std::uint32_t> stale = stale_entries();
   tick_type l1_next = never;
   for (std::uint32_t number = 0; number != slots_.size(); ++number) {
     const slot& s = slots_[number];
@@ -45,7 +46,7 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
     const std::size_t filed_before = filed;
     bool placed_well = true;
     for_each_entry(s.chain, [&](entry e) {
-      if (!is_current(e, s.place, arena))
+      if (!is_current(e, s.place, arena.record(e.index)))
         return;
       placed_well = file(e.index, number) && placed_well;
       // An entry is looked at no later than its timer is due; what is already due is due now.
@@ -57,8 +58,8 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
     entries += s.chain.size;
     const bool occupied =
         level0 ? l0_occupied_.test(number) : l1_occupied_.test(number - l0_count());
-    if (!placed_well || filed - filed_before != s.live || occupied != (s.chain.size != 0) ||
-        (s.live == 0) != (s.chain.size == 0))
+    if (!placed_well || filed - filed_before != s.chain.size - stale[number] ||
+        occupied != (s.chain.size != 0) || (occupied && s.stale == s.chain.size))
       return false;
     if (!level0) {
       if ((l1_first_[number - l0_count()] == never) != (s.chain.size == 0))
@@ -77,7 +78,7 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
     else if (filed_in[index] == nowhere)
       return false;
   }
-  return entries == entries_ && l1_next == l1_next_ && claimed <= claimed_ &&
+  return entries + claimed_ == entries_ && l1_next == l1_next_ && claimed <= claimed_ &&
          filed + claimed == arena.size() && wake_ <= units(next_event());
 }
 

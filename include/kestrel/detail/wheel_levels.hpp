@@ -16,6 +16,7 @@
 #include <kestrel/wheel_occupancy.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -68,7 +69,7 @@ public:
   [[nodiscard]] tick_type latest() const noexcept { return never - geometry_.granularity(); }
 
   /// All entries, valid or stale, and those that claimed timers will need again.
-  [[nodiscard]] std::size_t entries() const noexcept { return entries_ + claimed_; }
+  [[nodiscard]] std::size_t entries() const noexcept { return entries_; }
 
   /// Whether timers are claimed that will need theirs again.
   [[nodiscard]] bool has_claims() const noexcept { return claimed_ != 0; }
@@ -81,100 +82,91 @@ public:
   /// See wheel::occupancy.
   [[nodiscard]] wheel_occupancy picture() const {
     wheel_occupancy seen{{{}, l0_slot(now_)}, {{}, l1_slot(geometry_.to_l1_ticks(boundary_))}};
-    for (const slot& s : slots_) {
-      auto& level = seen.l0.timers.size() != l0_count() ? seen.l0 : seen.l1;
-      level.timers.push_back(s.live);
+    const std::vector<std::uint32_t> stale = stale_entries();
+    for (std::uint32_t number = 0; number != slots_.size(); ++number) {
+      auto& level = number < l0_count() ? seen.l0 : seen.l1;
+      level.timers.push_back(slots_[number].chain.size - stale[number]);
     }
     return seen;
   }
 
   /// Room for `n` more entries, so that `file` need not allocate. Strong guarantee.
-  KESTREL_ALWAYS_INLINE void reserve_entries(std::size_t n) {
-    pool_.reserve_entries(entries_ + claimed_ + n);
+  KESTREL_ALWAYS_INLINE void reserve_entries(std::size_t n, Arena& arena) {
+    if (entries() + n > pool_.entry_limit())
+      make_room(n, arena);
   }
 
-  /// Room for all entries that `n` timers can have: a slot holds twice as many as it has timers and
-  /// some, and while one is walked its timers may be cancelled and others take their place.
-  void reserve(std::size_t n) {
-    pool_.reserve_entries(4 * n + compaction_slack * (std::min<std::size_t>(n, slots_.size()) + 1) +
-                          1);
-  }
+  /// Room for all entries that `n` timers can have: half of them may be stale.
+  void reserve(std::size_t n) { pool_.reserve_entries(2 * n + 1); }
 
   /// Moves the entries that are valid into memory that is no larger than it has to be, and drops
   /// the others. Strong guarantee.
-  void shrink_to_fit(const Arena& arena) {
-    std::size_t valid = 0;
-    const auto count = [&valid](const entry&) { ++valid; };
-    for_each_valid(walk_, walk_place_, arena, count);
-    for (const slot& s : slots_)
-      for_each_valid(s.chain, s.place, arena, count);
+  void shrink_to_fit(Arena& arena) {
+    settle();
+    for (std::uint32_t number = 0; number != slots_.size(); ++number) {
+      if (slots_[number].stale != 0)
+        clean(number, arena);
+    }
+    clean_walk(arena);
     entry_pool<Allocator> pool = pool_.another();
-    pool.reserve_entries(valid + claimed_);
+    pool.reserve_entries(entries());
 
-    const auto moved = [&](const auto& from, std::uint32_t where) {
+    const auto moved = [&](const auto& from) {
       entry_chain to;
-      for_each_valid(from, where, arena, [&](const entry& e) { pool.append(to, e); });
+      for_each_entry(from, [&](const entry& e) { pool.append(to, e); });
       return to;
     };
     for (slot& s : slots_)
-      s.chain = moved(s.chain, s.place);
-    walk_ = entry_walk{moved(walk_, walk_place_)};
+      s.chain = moved(s.chain);
+    walk_ = entry_walk{moved(walk_)};
     walk_.look_ahead(prefetch_timer(arena));
-    walk_comes_down_ = walk_comes_down_ && !walk_.done();
-    entries_ = valid;
     pool_.swap(pool);
   }
 
   // -- Filing
 
-  /// Files a timer where its deadline belongs, unless it is there. While a slot is coming down,
-  /// what belongs into that slot comes down behind it: those who were there first stay first.
-  KESTREL_ALWAYS_INLINE void file(std::uint32_t index, record& r) noexcept {
-    if (walk_comes_down_ && r.deadline > l0_last_ &&
-        l0_count() + l1_slot(l1_tick_of(r.deadline)) == walk_place_ >> place::slot_shift) {
-      if (place::of(r) == walk_place_)
-        return;
-      walk_.append(pool_, {index, r.generation});
-      ++entries_;
-      place::set(r, walk_place_);
-    } else {
-      file(index, r, l0_last_);
-    }
+  /// Files a timer that was filed nowhere before; `flags` are those of its place.
+  KESTREL_ALWAYS_INLINE void file_first(std::uint32_t index, record& r,
+                                        std::uint32_t flags) noexcept {
+    const home h = home_of(r);
+    append(h, index, r);
+    r.link = h.place | flags;
   }
 
+  /// Files a timer where its deadline belongs, unless it is there.
+  void file(std::uint32_t index, record& r) noexcept { file(home_of(r), index, r); }
+
   /// Files a timer that was filed before and whose deadline is earlier now.
-  void file_earlier(std::uint32_t index, record& r, Arena& arena) noexcept {
+  void file_earlier(std::uint32_t index, record& r) noexcept {
     const std::uint32_t old = r.link;
     file(index, r);
     if (r.link != old)
-      forget(old, arena);
+      forget(old);
   }
 
-  /// The timer that was filed at `old` is not there any more. Its entry stays until most of the
-  /// slot's are stale: then they are cleaned away, which costs each of them O(1).
-  void forget(std::uint32_t old, Arena& arena) noexcept {
-    old &= ~place::needs_destruction;
+  /// The timer that was filed at `old` is not there any more. Its entry stays, and is stale. It is
+  /// counted later, with others: where to count depends on the timer's record, and as long as that
+  /// is on its way from the memory, no other count could be read.
+  KESTREL_ALWAYS_INLINE void forget(std::uint32_t old) noexcept {
     if (place::is_claimed(old)) {
-      --claimed_;
+      forget_claimed();
       return;
     }
-    const std::uint32_t number = old >> place::slot_shift;
-    slot& s = slots_[number];
-    if (s.place != old)
-      return; // it was in the chain that is being walked
-    if (--s.live == 0)
-      drop(number);
-    else if (s.chain.size > 2 * std::size_t{s.live} + compaction_slack)
-      compact(number, arena);
+    if (left_count_ == left_.size())
+      settle();
+    left_[left_count_++] = old & ~place::needs_destruction;
   }
 
   /// A claimed timer will not be filed again.
-  void forget_claimed() noexcept { --claimed_; }
+  void forget_claimed() noexcept {
+    --claimed_;
+    --entries_;
+  }
 
   /// A claimed timer is filed again, in the room that its claim left.
   void file_claimed(std::uint32_t index, record& r) noexcept {
     KESTREL_ASSERT(place::is_claimed(r.link));
-    --claimed_;
+    forget_claimed();
     file(index, r);
   }
 
@@ -212,20 +204,21 @@ public:
   tick_type next_wake() noexcept { return wake_ = next_work(); }
 
   /// The next time with work to do, which is not after `time()` while work is left.
-  [[nodiscard]] tick_type next_work() const noexcept { return units(next_event()); }
+  [[nodiscard]] tick_type next_work() noexcept {
+    settle();
+    return units(next_event());
+  }
 
   /// See wheel::check_invariants.
   [[nodiscard]] bool check_invariants(const Arena& arena) const;
 
 private:
-  static constexpr std::size_t compaction_slack = entry_chunk::capacity;
-
   /// One slot of either level. An entry in it is valid if the timer's record is filed under this
   /// slot and its present colour. Taking the chain away changes the colour, so that what is filed
   /// again meanwhile, here or elsewhere, is told from what was.
   struct slot {
     entry_chain chain;
-    std::uint32_t live = 0;  // how many timers are filed here
+    std::uint32_t stale = 0; // how many of its entries are, as far as they were counted
     std::uint32_t place = 0; // the slot's number and colour, as a timer's record notes them
   };
 
@@ -270,33 +263,45 @@ private:
     return static_cast<std::uint32_t>(geometry_.l1_slots());
   }
 
-  static bool is_current(const entry& e, std::uint32_t where, const Arena& arena) noexcept {
-    const record& r = arena.record(e.index);
+  /// Whether a timer is where an entry at `where` says; `r` is its record.
+  static bool is_current(const entry& e, std::uint32_t where, const record& r) noexcept {
     return (r.generation == e.generation) & (place::of(r) == where);
   }
 
-  /// Of a chain or a walk of timers that were filed at `where`.
-  template <class Entries, class F>
-  static void for_each_valid(const Entries& entries, std::uint32_t where, const Arena& arena,
-                             F&& f) noexcept {
-    for_each_entry(entries, [&](const entry& e) {
-      if (is_current(e, where, arena))
-        f(e);
-    });
+  /// Where a timer belongs.
+  struct home {
+    entry_chain& chain;
+    std::uint32_t place;
+  };
+
+  /// While a slot is coming down, what belongs into that slot comes down behind it: those who were
+  /// there first stay first.
+  KESTREL_ALWAYS_INLINE home home_of(const record& r) noexcept {
+    if (walk_comes_down_ && r.deadline > l0_last_ &&
+        l0_count() + l1_slot(l1_tick_of(r.deadline)) == walk_place_ >> place::slot_shift)
+      return {walk_.rest(), walk_place_};
+    return home_of(r, l0_last_);
   }
 
-  /// Appends an entry for the timer to its slot, unless it is filed there; `l0_last` is the last
-  /// time whose timers level 0 may hold.
-  KESTREL_ALWAYS_INLINE void file(std::uint32_t index, record& r, tick_type l0_last) noexcept {
+  /// As far as slots go; `l0_last` is the last time whose timers level 0 may hold.
+  KESTREL_ALWAYS_INLINE home home_of(const record& r, tick_type l0_last) noexcept {
     const std::uint32_t number = r.deadline <= l0_last ? l0_number(r) : l1_number(r);
     slot& s = slots_[number];
-    if (place::of(r) == s.place)
-      return;
-    pool_.append(s.chain, {index, r.generation});
-    ++entries_;
-    place::set(r, s.place);
-    if (s.live++ == 0)
+    if (s.chain.size == 0)
       mark_occupied(number);
+    return {s.chain, s.place};
+  }
+
+  KESTREL_ALWAYS_INLINE void append(const home& h, std::uint32_t index, const record& r) noexcept {
+    pool_.append(h.chain, {index, r.generation});
+    ++entries_;
+  }
+
+  void file(const home& h, std::uint32_t index, record& r) noexcept {
+    if (place::of(r) == h.place)
+      return;
+    append(h, index, r);
+    place::set(r, h.place);
   }
 
   std::uint32_t l0_number(const record& r) noexcept {
@@ -309,10 +314,12 @@ private:
   std::uint32_t l1_number(const record& r) noexcept {
     const tick_type l1_tick = l1_tick_of(r.deadline);
     const std::uint32_t number = l1_slot(l1_tick);
-    l1_first_[number] = (std::min)(l1_first_[number], l1_tick);
-    if (l1_tick < l1_next_) {
-      l1_next_ = l1_tick;
-      wake_ = (std::min)(wake_, units(comes_down_at(l1_tick)));
+    if (l1_tick < l1_first_[number]) {
+      l1_first_[number] = l1_tick;
+      if (l1_tick < l1_next_) {
+        l1_next_ = l1_tick;
+        wake_ = (std::min)(wake_, units(comes_down_at(l1_tick)));
+      }
     }
     return l0_count() + number;
   }
@@ -330,46 +337,119 @@ private:
     pool_.release(chain);
   }
 
-  void compact(std::uint32_t number, Arena& arena) noexcept {
+  /// Of each slot, those that are not counted yet included.
+  std::vector<std::uint32_t> stale_entries() const {
+    std::vector<std::uint32_t> stale;
+    for (const slot& s : slots_)
+      stale.push_back(s.stale);
+    for (std::uint32_t i = 0; i != left_count_; ++i) {
+      const std::uint32_t number = left_[i] >> place::slot_shift;
+      stale[number] += slots_[number].place == left_[i] ? 1u : 0u;
+    }
+    return stale;
+  }
+
+  /// Counts the entries whose timers have left. A slot without any other is emptied at once.
+  void settle() noexcept {
+    for (std::uint32_t i = 0; i != left_count_; ++i) {
+      const std::uint32_t number = left_[i] >> place::slot_shift;
+      slot& s = slots_[number];
+      if (s.place == left_[i] && ++s.stale == s.chain.size) // else it was in the walk
+        drop(number);
+    }
+    left_count_ = 0;
+  }
+
+  /// Cleans away stale entries as long as they are the most, and gets more memory if that is not
+  /// enough: what is cleaned away paid for that when it was filed.
+  KESTREL_COLD void make_room(std::size_t n, Arena& arena) {
+    settle();
+    while (entries() + n > pool_.entry_limit() && entries() > 2 * arena.size() &&
+           clean_something(arena)) {
+    }
+    pool_.reserve_entries(entries() + n);
+  }
+
+  /// One of the slots whose entries are stale for the most part, or if there is none, the walk.
+  bool clean_something(Arena& arena) noexcept {
+    for (int turn = 0; turn != 2; ++turn, next_cleaned_ = 0) {
+      std::uint32_t number = find_occupied(next_cleaned_);
+      for (; number != slots_.size(); number = find_occupied(next_cleaned_)) {
+        next_cleaned_ = number + 1;
+        if (2 * std::size_t{slots_[number].stale} >= slots_[number].chain.size) {
+          clean(number, arena);
+          return true;
+        }
+      }
+    }
+    return clean_walk(arena);
+  }
+
+  /// The first slot at or after `number` that has entries.
+  std::uint32_t find_occupied(std::uint32_t number) const noexcept {
+    if (number < l0_count()) {
+      if (const std::size_t i = l0_occupied_.find_from(number); i != l0_occupied_.none)
+        return static_cast<std::uint32_t>(i);
+      number = l0_count();
+    }
+    const std::size_t i = l1_occupied_.find_from(number - l0_count());
+    return i != l1_occupied_.none ? l0_count() + static_cast<std::uint32_t>(i)
+                                  : static_cast<std::uint32_t>(slots_.size());
+  }
+
+  void clean(std::uint32_t number, Arena& arena) noexcept {
     slot& s = slots_[number];
-    const std::uint32_t here = slots_[number].place;
-    filter(s, arena, [&](const entry& e) { return is_current(e, here, arena); });
-    if (s.chain.size == s.live)
-      return;
-    // A timer that left this slot and came back has two valid entries: the first one stays.
-    change_colour(number);
-    const std::uint32_t now = slots_[number].place;
-    filter(s, arena, [&](const entry& e) {
-      if (!is_current(e, here, arena))
-        return false;
-      record& r = arena.record(e.index);
-      place::set(r, now);
-      return true;
-    });
-    KESTREL_ASSERT(s.chain.size == s.live);
-  }
-
-  template <class Keep>
-  void filter(slot& s, const Arena& arena, Keep&& keep) noexcept {
+    const std::uint32_t old = std::exchange(s.place, unused_colour(number));
     entries_ -= s.chain.size;
-    pool_.filter(s.chain, keep, [&](std::uint32_t i) { arena.prefetch_record(i); });
+    pool_.filter(s.chain, 0, recolour(old, s.place, arena), prefetch_record(arena));
     entries_ += s.chain.size;
+    s.stale = 0;
   }
 
-  /// Afterwards, no entry that was filed here before is valid: neither in the slot's chain nor in
-  /// the one that was taken from it and is being walked.
-  void change_colour(std::uint32_t number) noexcept {
-    std::uint32_t& p = slots_[number].place;
+  /// False if nothing was stale.
+  bool clean_walk(Arena& arena) noexcept {
+    if (walk_.done())
+      return false;
+    const std::uint32_t old =
+        std::exchange(walk_place_, unused_colour(walk_place_ >> place::slot_shift));
+    const std::uint32_t before = walk_.left();
+    walk_.filter(pool_, recolour(old, walk_place_, arena), prefetch_record(arena));
+    entries_ -= before - walk_.left();
+    walk_comes_down_ = walk_comes_down_ && !walk_.done();
+    return walk_.left() != before;
+  }
+
+  /// Whether an entry is valid; then its timer is filed at `now` instead of `old`, so that another
+  /// entry of a timer that left a slot and came back is not. Without a branch: which are valid is
+  /// unpredictable.
+  static auto recolour(std::uint32_t old, std::uint32_t now, Arena& arena) noexcept {
+    return [=, &arena](const entry& e) {
+      record& r = arena.record(e.index);
+      const bool valid = is_current(e, old, r);
+      r.link ^= valid ? old ^ now : 0;
+      return valid;
+    };
+  }
+
+  static auto prefetch_record(const Arena& arena) noexcept {
+    return [&arena](std::uint32_t index) { arena.prefetch_record(index); };
+  }
+
+  /// A colour of the slot that no entry has, neither in its chain nor in the walk.
+  std::uint32_t unused_colour(std::uint32_t number) const noexcept {
+    std::uint32_t p = slots_[number].place;
     do
       p = (p & place::last_colour) == place::last_colour ? p - place::last_colour
                                                          : p + place::next_colour;
     while (p == walk_place_);
+    return p;
   }
 
+  /// Afterwards, no entry that was filed here before is valid, unless in the walk.
   entry_chain take_chain(std::uint32_t number) noexcept {
     slot& s = slots_[number];
-    change_colour(number);
-    s.live = 0;
+    s.place = unused_colour(number);
+    s.stale = 0;
     if (number < l0_count()) {
       l0_occupied_.clear(number);
     } else {
@@ -441,6 +521,7 @@ private:
 
   /// Moves to the next tick with work, if that is no later than `to`, else to `to`.
   bool start_next_walk(tick_type to, const Arena& arena) noexcept {
+    settle();
     const tick_type l1_event = comes_down_at(l1_next_);
     const tick_type event = (std::min)(next_l0_event(), l1_event);
     if (event > to) {
@@ -461,21 +542,21 @@ private:
   /// Looks at the next entry of the walk: skips a stale one, files one that is not due yet.
   bool take_next(timer_id& id, Arena& arena) noexcept {
     const entry e = walk_.pop(pool_, prefetch_timer(arena));
-    --entries_;
     const bool comes_down = walk_comes_down_;
     walk_comes_down_ = comes_down && !walk_.done();
-    if (!is_current(e, walk_place_, arena))
-      return false;
     record& r = arena.record(e.index);
-    if (comes_down || r.deadline > boundary_) {
-      file(e.index, r, comes_down ? walk_last_ : l0_last_);
-      return false;
+    const bool valid = is_current(e, walk_place_, r);
+    if (valid && !comes_down && r.deadline <= boundary_) {
+      claims_ = claims_ % place::max_claim + 1;
+      place::set(r, place::claimed | (claims_ << place::claim_shift));
+      ++claimed_;
+      id = {e.index, e.generation};
+      return true;
     }
-    claims_ = claims_ % place::max_claim + 1;
-    place::set(r, place::claimed | (claims_ << place::claim_shift));
-    ++claimed_;
-    id = {e.index, e.generation};
-    return true;
+    --entries_;
+    if (valid)
+      file(home_of(r, comes_down ? walk_last_ : l0_last_), e.index, r);
+    return false;
   }
 
   Geometry geometry_;
@@ -494,9 +575,12 @@ private:
   tick_type l0_last_ = 0;     // the last time whose timers level 0 may hold
   tick_type l1_next_ = never; // the least of l1_first_
   tick_type wake_ = never;    // see wake_hint
-  std::size_t entries_ = 0;   // in all chains and the walk
+  std::size_t entries_ = 0;   // in all chains and the walk, and one for each claimed timer
   std::uint32_t claims_ = 0;  // the number of the last claim
   std::size_t claimed_ = 0;   // timers that were claimed and not yet filed again or dropped
+  std::array<std::uint32_t, 128> left_{}; // the places of timers that left, not yet counted there
+  std::uint32_t left_count_ = 0;
+  std::uint32_t next_cleaned_ = 0; // the slot to be looked at next
   // The chain that is being brought down or fired. One at a time, in as many steps as it takes.
   entry_walk walk_;
   std::uint32_t walk_place_ = place::claimed; // no slot's
