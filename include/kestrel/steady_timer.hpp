@@ -261,7 +261,7 @@ private:
     return net::use_service<detail::context_timers<Clock>>(context).waits();
   }
 
-  [[nodiscard]] time_point now() const { return waits_->time().time_of(waits_->time().now()); }
+  [[nodiscard]] time_point now() const { return waits_->time().start(); }
 
   [[nodiscard]] time_point after(const duration& delay) const {
     const time_point from = now();
@@ -283,7 +283,7 @@ private:
     if (queue_ == nullptr)
       queue_ = waits_->acquire();
     detail::timer_wait_ptr wait =
-        detail::make_timer_wait(std::move(handler), executor_, queue_->room, waits_->memory());
+        detail::make_timer_wait(std::move(handler), executor_, queue_->room(), waits_->memory());
     wait->set_ticket(++queue_->last_ticket);
     if (slot.is_connected())
       detail::on_cancellation(

@@ -86,24 +86,7 @@ public:
 
   /// Cancels all, and returns how many. Handlers are posted, and that not under the lock.
   std::size_t cancel(wait_queue& queue) {
-    if (!std::exchange(queue.may_wait, false))
-      return 0;
-    auto lock = engine_->lock();
-    engine_->locked_prefetch(queue.entry); // for the next wait
-    std::size_t cancelled = abort_sent(queue);
-    wait_list aborted(std::move(queue.waits));
-    std::optional<io_work> work;
-    aborted.for_each([&work](const timer_wait& wait) {
-      if (!work)
-        work = wait.work_while_aborted();
-    });
-    const bool was_last = !aborted.empty() && make_idle(queue);
-    lock.unlock();
-    for (; !aborted.empty(); ++cancelled)
-      abort(aborted.pop());
-    if (was_last)
-      tidy();
-    return cancelled;
+    return std::exchange(queue.may_wait, false) ? cancel_all(queue) : 0;
   }
 
   /// The one that has waited longest.
@@ -183,6 +166,25 @@ private:
   }
 
   // ---- Cancelling
+
+  std::size_t cancel_all(wait_queue& queue) {
+    auto lock = engine_->lock();
+    engine_->locked_prefetch(queue.entry); // for the next wait
+    std::size_t cancelled = abort_sent(queue);
+    wait_list aborted(std::move(queue.waits));
+    std::optional<io_work> work;
+    aborted.for_each([&work](const timer_wait& wait) {
+      if (!work)
+        work = wait.work_while_aborted();
+    });
+    const bool was_last = !aborted.empty() && make_idle(queue);
+    lock.unlock();
+    for (; !aborted.empty(); ++cancelled)
+      abort(aborted.pop());
+    if (was_last)
+      tidy();
+    return cancelled;
+  }
 
   /// The one that `take` takes out of the list that has it.
   template <class Take>

@@ -283,11 +283,9 @@ public:
     const allocator_type source = allocator();
     const Work work(std::move(work_));
     Handler handler(std::move(handler_));
-    block* memory = end();
+    block* const memory = end();
     const auto executor = untracked(work);
     if (const io_executor* const io = io_executor_of(executor)) {
-      if constexpr (requires(block_source b) { b.make_way(memory); })
-        memory = block_source(source).make_way(memory);
       net::post(*io, completed_handler<Handler, in_block, Results...>(
                          std::move(handler), in_block(memory, source), ec, std::move(results)...));
     } else {

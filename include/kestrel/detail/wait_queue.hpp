@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // wait_queue: the waits of one steady_timer, and the pool that the queues of an execution context
-// come from. Three cache lines for a timer that somebody waits for, on large pages if there are
+// come from. Five cache lines for a timer that somebody waits for, on large pages if there are
 // many.
 
 #ifndef KESTREL_DETAIL_WAIT_QUEUE_HPP
@@ -33,7 +33,11 @@ struct alignas(64) wait_queue {
   wait_queue* next = nullptr;     // the same, and see wait_queue_pool
   bool may_wait = false;          // somebody, since all waits were cancelled
   std::uint64_t last_ticket = 0;
-  wait_room room; // most timers have one wait at a time
+  wait_room rooms[2];
+
+  /// Where the next wait goes. Most timers have one at a time, and perhaps one that was cancelled
+  /// and whose handler has not run yet.
+  [[nodiscard]] wait_room& room() noexcept { return rooms[rooms[0].is_free() ? 0 : 1]; }
 };
 
 /// Queues in the order in which they were added, linked through themselves.

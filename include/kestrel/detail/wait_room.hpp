@@ -6,7 +6,6 @@
 #ifndef KESTREL_DETAIL_WAIT_ROOM_HPP
 #define KESTREL_DETAIL_WAIT_ROOM_HPP
 
-#include <kestrel/detail/exceptions.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/version.hpp>
 
@@ -25,19 +24,19 @@ public:
   static constexpr std::size_t size = 112; // for a handler of three words
   static constexpr std::size_t alignment = alignof(std::max_align_t);
 
+  [[nodiscard]] bool is_free() const noexcept { return !taken_.load(std::memory_order_acquire); }
+
   /// Null if it will not do.
   void* allocate(std::size_t n) noexcept {
-    if (n > size || taken_.load(std::memory_order_acquire))
+    if (n > size || !is_free())
       return nullptr;
     taken_.store(true, std::memory_order_relaxed);
     return room_;
   }
 
-  [[nodiscard]] bool contains(const void* p) const noexcept { return p == room_; }
-
   /// On any thread. False if `p` is not from here.
   bool deallocate(const void* p) noexcept {
-    if (!contains(p))
+    if (p != room_)
       return false;
     taken_.store(false, std::memory_order_release);
     return true;
@@ -75,20 +74,6 @@ public:
   void deallocate(T* p, std::size_t n) noexcept {
     if (!room_->deallocate(p))
       handler_allocator<T>::deallocate(p, n);
-  }
-
-  /// Memory for what is posted in place of a wait: other than its room, which the next wait likes
-  /// to find free, if there is any.
-  T* make_way(T* p) noexcept {
-    if (!room_->contains(p))
-      return p;
-    T* other = p;
-    KESTREL_TRY {
-      other = handler_allocator<T>::allocate(1);
-      room_->deallocate(p);
-    }
-    KESTREL_CATCH_ALL {}
-    return other;
   }
 
 private:

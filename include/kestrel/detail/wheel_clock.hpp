@@ -68,6 +68,9 @@ public:
         std::chrono::floor<typename Clock::duration>(std::chrono::nanoseconds(ns_now<Clock>())));
   }
 
+  /// The same, not before `now()`.
+  [[nodiscard]] time_point start() const { return time_of_ns(ns_now<Clock>()); }
+
   [[nodiscard]] bool is_virtual() const noexcept { return source_ != nullptr; }
 
   /// For who moves a virtual time.
