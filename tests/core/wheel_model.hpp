@@ -251,8 +251,8 @@ private:
     if (!memory_is_short_)
       return operation(), true;
     const std::size_t size = wheel_->size();
-    const std::size_t stale = wheel_->stale_entries();
     const std::optional<time> next = wheel_->next_expiry();
+    const std::size_t stale = wheel_->stale_entries();
     const std::size_t payloads = alive();
     try {
       book_.until_failure = in_.number(1) % 4;
@@ -261,15 +261,17 @@ private:
       return true;
     } catch (const std::bad_alloc&) {
       book_.until_failure = ledger::no_failure;
-      // Stale entries may have been cleaned away, and be awaited no more.
       check(wheel_->size() == size && wheel_->stale_entries() <= stale && alive() == payloads,
             "what fails for want of memory changes nothing");
-      check(next && (!wheel_->next_expiry() || *wheel_->next_expiry() > *next)
-                ? wheel_->stale_entries() < stale
-                : wheel_->next_expiry() == next,
-            "what fails for want of memory leaves what is due next");
+      check(still_awaits(next, stale), "what fails for want of memory leaves what is due next");
       return false;
     }
+  }
+
+  /// Stale entries may have been cleaned away, and be awaited no more.
+  [[nodiscard]] bool still_awaits(std::optional<time> next, std::size_t stale) const {
+    const std::optional<time> is = wheel_->next_expiry();
+    return is == next || (next && (!is || *is > *next) && wheel_->stale_entries() < stale);
   }
 
   void shrink() {
@@ -280,6 +282,7 @@ private:
     const time delay = distance();
     const std::size_t size = wheel_->size();
     const std::optional<time> next = wheel_->next_expiry();
+    const std::size_t stale = wheel_->stale_entries();
     try {
       attempt([&] {
         wheel_->insert(delay, refused_key{});
@@ -288,7 +291,7 @@ private:
     } catch (const refused_key::refusal&) {
       book_.until_failure = ledger::no_failure;
     }
-    check(wheel_->size() == size && wheel_->next_expiry() == next,
+    check(wheel_->size() == size && still_awaits(next, stale),
           "a payload that throws changes nothing");
   }
 
