@@ -238,6 +238,22 @@ TEST_CASE_METHOD(one_wheel,
   CHECK(wheel.stats().memory == memory);
 }
 
+TEST_CASE_METHOD(one_wheel, "After reserve(), postponing all timers at once takes no memory",
+                 "[memory]") {
+  const int n = 3'000;
+  wheel.reserve(n);
+  const auto memory = wheel.stats().memory;
+  std::vector<std::pair<kestrel::timer_id, manual_clock::duration>> moves;
+  for (int i = 0; i != n; ++i)
+    moves.emplace_back(wheel.schedule_after(1h, [] {}), 1h - 20s);
+  for (int i = 0; i != n; ++i) {
+    if (i % 10 != 0) // the others keep their slot from being emptied
+      wheel.postpone(moves[static_cast<std::size_t>(i)].first, 1h - 10s);
+  }
+  CHECK(wheel.postpone(moves) == n);
+  CHECK(wheel.stats().memory == memory);
+}
+
 TEST_CASE("Destroying a wheel gives all its memory back", "[memory]") {
   const at_start clock;
   asio::io_context io;

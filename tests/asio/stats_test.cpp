@@ -127,6 +127,7 @@ TEST_CASE_METHOD(one_wheel, "Those who look see how many timers each slot holds"
   CHECK(seen.l0.timers[4242 % 512] == 1);
   CHECK(seen.l1.hand == 39);
   CHECK(seen.l1.timers[42] == 0);
+  wheel.cancel(wheel.schedule_after(70ms, [] {}));
   wheel.shutdown();
   CHECK(wheel.occupancy().l0.timers.empty());
   CHECK(wheel.occupancy().l1.timers.empty());
