@@ -60,8 +60,9 @@ bool needs_destruction(const T& payload) noexcept {
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: `insert`, `cancel`, `postpone` are O(1) amortised; `advance_to` costs what is due
-/// plus the occupied slots passed, however far it goes. Exceptions: `insert`, `postpone` and
-/// `reserve` throw `bad_alloc` or what T's constructor throws, and have then changed nothing.
+/// plus the occupied slots passed and what was cancelled in them, however far it goes. Exceptions:
+/// `insert`, `postpone` and `reserve` throw `bad_alloc` or what T's constructor throws, and have
+/// then changed nothing; what was cancelled may have been cleaned away.
 /// Advancing throws only what the callback throws; timers that were due but not yet called are
 /// called by the next advance. Reentrancy: the callback of an advance may call everything except
 /// the destructor and the move constructor.
@@ -205,7 +206,8 @@ public:
   }
 
   /// The next time at which an advance has work to do: after `now()`, and never later than the
-  /// first tick at or after the earliest deadline that is still to come.
+  /// first tick at or after the earliest deadline that is still to come. Counts what was cancelled:
+  /// not for two threads at once.
   [[nodiscard]] std::optional<tick_type> next_expiry() const noexcept {
     const tick_type next = levels_.next_work();
     if (next == never)

@@ -189,7 +189,7 @@ TEST_CASE_METHOD(one_wheel, "A peer that arms, resets and cancels within the lim
   storm(300);
   CHECK(wheel.stats().memory <= memory + memory / 4);
   CHECK(wheel.size() == limit);
-  CHECK(wheel.stats().stale_entries <= 4 * limit + 16 * 577);
+  CHECK(wheel.stats().stale_entries <= 2 * limit + 16 * 577);
 }
 
 // ---- The wheel that a context shares

@@ -98,7 +98,11 @@ TEST_CASE("After reserve(n), callbacks that cancel and replace all others do not
   counting_wheel wheel({}, 0, ledger_allocator<int>(book));
   wheel.reserve(n);
   const std::size_t allocations = book.allocations;
-  const std::vector<kestrel::timer_id> ids = insert_and_stir(wheel, n, 300, 2);
+  std::vector<kestrel::timer_id> ids = insert_and_stir(wheel, n, 300, 2);
+  for (std::size_t i = 1; i != n; ++i) { // the first one remains so, before entries of no use
+    wheel.cancel(ids[i]);
+    ids[i] = wheel.insert_at(300, 0);
+  }
   int fired = 0;
   wheel.advance(300, [&](kestrel::timer_id, int) {
     if (fired++ != 0)

@@ -201,8 +201,8 @@ plant(8 "entries of cancelled timers pile up" detail/wheel_levels.hpp core/wheel
 
 plant(8 "entries of timers that are cancelled while they fire are not cleaned away"
   detail/wheel_levels.hpp core/wheel_memory
-[[    return clean_walk(arena);]]
-[[    return false;]])
+[[ || clean_walk(arena);]]
+[[;]])
 
 plant(8 "a timer that left a slot and came back is not cleaned away" detail/wheel_levels.hpp
   core/wheel_differential

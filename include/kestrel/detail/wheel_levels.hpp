@@ -11,12 +11,12 @@
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/entry_chain.hpp>
 #include <kestrel/detail/occupancy.hpp>
+#include <kestrel/detail/places_left.hpp>
 #include <kestrel/detail/timer_record.hpp>
 #include <kestrel/timer_id.hpp>
 #include <kestrel/wheel_occupancy.hpp>
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -96,8 +96,10 @@ public:
       make_room(n, arena);
   }
 
-  /// Room for all entries that `n` timers can have: half of them may be stale.
-  void reserve(std::size_t n) { pool_.reserve_entries(2 * n + 1); }
+  /// Room for all entries that `n` timers can have: as many again may be stale, and as many are
+  /// filed in one batch before it is known whose entries are stale for that. One more is for the
+  /// timer that is in its callback.
+  void reserve(std::size_t n) { pool_.reserve_entries(3 * n + 1); }
 
   /// Moves the entries that are valid into memory that is no larger than it has to be, and drops
   /// the others. Strong guarantee.
@@ -152,9 +154,9 @@ public:
       forget_claimed();
       return;
     }
-    if (left_count_ == left_.size())
+    if (left_.full())
       settle();
-    left_[left_count_++] = old & ~place::needs_destruction;
+    left_.push(old & ~place::needs_destruction);
   }
 
   /// A claimed timer will not be filed again.
@@ -214,8 +216,8 @@ public:
 
 private:
   /// One slot of either level. An entry in it is valid if the timer's record is filed under this
-  /// slot and its present colour. Taking the chain away changes the colour, so that what is filed
-  /// again meanwhile, here or elsewhere, is told from what was.
+  /// slot and its present colour. Taking the chain away or cleaning it changes the colour, so that
+  /// what is filed again meanwhile, here or elsewhere, is told from what was.
   struct slot {
     entry_chain chain;
     std::uint32_t stale = 0; // how many of its entries are, as far as they were counted
@@ -342,26 +344,27 @@ private:
     std::vector<std::uint32_t> stale;
     for (const slot& s : slots_)
       stale.push_back(s.stale);
-    for (std::uint32_t i = 0; i != left_count_; ++i) {
-      const std::uint32_t number = left_[i] >> place::slot_shift;
-      stale[number] += slots_[number].place == left_[i] ? 1u : 0u;
+    for (const std::uint32_t left : left_) {
+      const std::uint32_t number = left >> place::slot_shift;
+      stale[number] += slots_[number].place == left ? 1u : 0u;
     }
     return stale;
   }
 
   /// Counts the entries whose timers have left. A slot without any other is emptied at once.
   void settle() noexcept {
-    for (std::uint32_t i = 0; i != left_count_; ++i) {
-      const std::uint32_t number = left_[i] >> place::slot_shift;
+    for (const std::uint32_t left : left_) {
+      const std::uint32_t number = left >> place::slot_shift;
       slot& s = slots_[number];
-      if (s.place == left_[i] && ++s.stale == s.chain.size) // else it was in the walk
+      if (s.place == left && ++s.stale == s.chain.size) // else it is gone, or in the walk
         drop(number);
     }
-    left_count_ = 0;
+    left_.clear();
   }
 
   /// Cleans away stale entries as long as they are the most, and gets more memory if that is not
-  /// enough: what is cleaned away paid for that when it was filed.
+  /// enough: what is cleaned away paid for that when it was filed. If more than half of all are
+  /// stale, so are half of some slot's, or of the walk's.
   KESTREL_COLD void make_room(std::size_t n, Arena& arena) {
     settle();
     while (entries() + n > pool_.entry_limit() && entries() > 2 * arena.size() &&
@@ -370,19 +373,22 @@ private:
     pool_.reserve_entries(entries() + n);
   }
 
-  /// One of the slots whose entries are stale for the most part, or if there is none, the walk.
+  /// Slots take turns. False if nothing was stale.
   bool clean_something(Arena& arena) noexcept {
-    for (int turn = 0; turn != 2; ++turn, next_cleaned_ = 0) {
-      std::uint32_t number = find_occupied(next_cleaned_);
-      for (; number != slots_.size(); number = find_occupied(next_cleaned_)) {
+    return clean_slot_from(next_cleaned_, arena) || clean_slot_from(0, arena) || clean_walk(arena);
+  }
+
+  /// The first slot at or after `number` of whose entries half or more are stale, if there is one.
+  bool clean_slot_from(std::uint32_t number, Arena& arena) noexcept {
+    for (number = find_occupied(number); number != slots_.size();
+         number = find_occupied(number + 1)) {
+      if (2 * std::size_t{slots_[number].stale} >= slots_[number].chain.size) {
+        clean(number, arena);
         next_cleaned_ = number + 1;
-        if (2 * std::size_t{slots_[number].stale} >= slots_[number].chain.size) {
-          clean(number, arena);
-          return true;
-        }
+        return true;
       }
     }
-    return clean_walk(arena);
+    return false;
   }
 
   /// The first slot at or after `number` that has entries.
@@ -406,7 +412,7 @@ private:
     s.stale = 0;
   }
 
-  /// False if nothing was stale.
+  /// False if nothing was stale in it.
   bool clean_walk(Arena& arena) noexcept {
     if (walk_.done())
       return false;
@@ -435,7 +441,7 @@ private:
     return [&arena](std::uint32_t index) { arena.prefetch_record(index); };
   }
 
-  /// A colour of the slot that no entry has, neither in its chain nor in the walk.
+  /// A colour of the slot with which no timer is filed, neither there nor in the walk.
   std::uint32_t unused_colour(std::uint32_t number) const noexcept {
     std::uint32_t p = slots_[number].place;
     do
@@ -567,19 +573,18 @@ private:
   vector<tick_type> l1_first_;
   occupancy<Allocator> l0_occupied_;
   occupancy<Allocator> l1_occupied_;
-  tick_type l1_units_;        // the length of a level-1 slot
-  tick_type look_ahead_;      // how many level-1 slots level 0 holds
-  tick_type now_ = 0;         // the tick that was reached
-  tick_type boundary_ = 0;    // the same in units
-  tick_type time_ = 0;        // the time that was reached, in units
-  tick_type l0_last_ = 0;     // the last time whose timers level 0 may hold
-  tick_type l1_next_ = never; // the least of l1_first_
-  tick_type wake_ = never;    // see wake_hint
-  std::size_t entries_ = 0;   // in all chains and the walk, and one for each claimed timer
-  std::uint32_t claims_ = 0;  // the number of the last claim
-  std::size_t claimed_ = 0;   // timers that were claimed and not yet filed again or dropped
-  std::array<std::uint32_t, 128> left_{}; // the places of timers that left, not yet counted there
-  std::uint32_t left_count_ = 0;
+  tick_type l1_units_;             // the length of a level-1 slot
+  tick_type look_ahead_;           // how many level-1 slots level 0 holds
+  tick_type now_ = 0;              // the tick that was reached
+  tick_type boundary_ = 0;         // the same in units
+  tick_type time_ = 0;             // the time that was reached, in units
+  tick_type l0_last_ = 0;          // the last time whose timers level 0 may hold
+  tick_type l1_next_ = never;      // the least of l1_first_
+  tick_type wake_ = never;         // see wake_hint
+  std::size_t entries_ = 0;        // in all chains and the walk, and one for each claimed timer
+  std::uint32_t claims_ = 0;       // the number of the last claim
+  std::size_t claimed_ = 0;        // timers that were claimed and not yet filed again or dropped
+  places_left left_;               // not yet counted in their slots
   std::uint32_t next_cleaned_ = 0; // the slot to be looked at next
   // The chain that is being brought down or fired. One at a time, in as many steps as it takes.
   entry_walk walk_;
