@@ -9,6 +9,7 @@
 
 #include <catch.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -102,6 +103,50 @@ TEST_CASE("A walk announces what it will return, and nothing else", "[chain]") {
   std::vector<std::uint32_t> expected(n);
   std::iota(expected.begin(), expected.end(), 0u);
   CHECK(announced == expected);
+}
+
+TEST_CASE("What is left of a walk is cleaned in its order, and goes on", "[chain]") {
+  const std::uint32_t n = GENERATE(1u, 2u, 14u, 15u, 16u, 30u, 31u, 100u);
+  const std::uint32_t walked = GENERATE(0u, 1u, 14u, 15u, 16u, 29u, 99u);
+  const std::uint32_t of = GENERATE(1u, 2u, 7u, 1000u); // one of so many stays
+  if (walked >= n)
+    return;
+  kestrel_tests::ledger book;
+  pool_type pool(1, allocator(book));
+  pool.reserve_entries(n);
+  const std::size_t allocations = book.allocations;
+  entry_chain chain;
+  append(pool, chain, 0, n);
+  entry_walk walk(chain);
+  for (std::uint32_t i = 0; i != walked; ++i)
+    walk.pop(pool, no_prefetch);
+
+  std::vector<std::uint32_t> expected;
+  for (std::uint32_t i = walked; i != n; ++i) {
+    if (i % of == of - 1)
+      expected.push_back(i);
+  }
+  std::vector<std::uint32_t> announced;
+  const auto announce = [&](std::uint32_t index) { announced.push_back(index); };
+  walk.filter(
+      pool, [of](entry e) { return e.index % of == of - 1; }, no_prefetch);
+  CHECK(walk.left() == expected.size());
+  if (!walk.done()) {
+    for (std::uint32_t i = n; pool.entry_limit() > expected.size() && i != n + 40; ++i) {
+      pool.append(walk.rest(), {i, 0}); // there is room for what was cleaned away
+      expected.push_back(i);
+    }
+  }
+  std::vector<std::uint32_t> rest;
+  while (!walk.done())
+    rest.push_back(walk.pop(pool, announce).index);
+  CHECK(rest == expected);
+  for (const std::uint32_t index : announced)
+    CHECK(std::find(expected.begin(), expected.end(), index) != expected.end());
+
+  append(pool, chain = {}, 0, n); // all chunks are back
+  CHECK(chain.size == n);
+  CHECK(book.allocations == allocations);
 }
 
 TEST_CASE("Releasing a chain gives back all its chunks", "[chain]") {
