@@ -261,7 +261,7 @@ private:
     return net::use_service<detail::context_timers<Clock>>(context).waits();
   }
 
-  [[nodiscard]] time_point now() const { return waits_->time().start(); }
+  [[nodiscard]] time_point now() const { return waits_->time().time_now(); }
 
   [[nodiscard]] time_point after(const duration& delay) const {
     const time_point from = now();

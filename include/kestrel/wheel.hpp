@@ -206,8 +206,8 @@ public:
   }
 
   /// The next time at which an advance has work to do: after `now()`, and never later than the
-  /// first tick at or after the earliest deadline that is still to come. Counts what was cancelled:
-  /// not for two threads at once.
+  /// first tick at or after the earliest deadline that is still to come. It settles what was
+  /// cancelled: not for two threads at once.
   [[nodiscard]] std::optional<tick_type> next_expiry() const noexcept {
     const tick_type next = levels_.next_work();
     if (next == never)
@@ -416,7 +416,7 @@ private:
   }
 
   arena arena_;
-  mutable detail::wheel_levels<arena, Geometry, Allocator> levels_; // counts when it is asked
+  mutable detail::wheel_levels<arena, Geometry, Allocator> levels_; // settles when it is asked
 };
 
 KESTREL_END_NAMESPACE

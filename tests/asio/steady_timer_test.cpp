@@ -49,6 +49,58 @@ using io_executor = asio::io_context::executor_type;
 
 } // namespace
 
+// ---- A clock that steps back
+
+TEST_CASE_METHOD(timer_fixture,
+                 "A delay is waited for after the clock stepped back behind the wheel",
+                 "[steady_timer][never_early]") {
+  kestrel_timer far(io, 1h); // the wheel begins here
+  far.async_wait(seen.note(1));
+  stall(io, -10s);
+  kestrel_timer timer(io, 1s);
+  timer.async_wait(seen.note(2));
+  stall(io, 1s - 1ns);
+  CHECK(seen.empty());
+  pass(io, 12s);
+  CHECK(seen == errors_told{2});
+}
+
+// ---- Cancelled handlers, on their way
+
+TEST_CASE_METHOD(timer_fixture,
+                 "A cancelled handler is itself when it runs, whoever waits meanwhile",
+                 "[steady_timer]") {
+  { // the next timer may be given what this one leaves
+    kestrel_timer gone(io, 5ms);
+    gone.async_wait(seen.note(1));
+  }
+  kestrel_timer timer(io, 5ms);
+  for (int label = 2; label != 6; ++label) {
+    timer.async_wait(seen.note(label));
+    timer.expires_after(5ms);
+  }
+  timer.async_wait(seen.note(6));
+  settle(io);
+  CHECK(seen == errors_told{-1, -2, -3, -4, -5});
+  pass(io, 20ms);
+  CHECK(seen.back() == 6);
+}
+
+TEST_CASE_METHOD(timer_fixture, "A cancelled handler that never runs is destroyed with its context",
+                 "[steady_timer]") {
+  const auto held = std::make_shared<int>(1);
+  {
+    asio::io_context other;
+    kestrel_timer timer(other, 5ms);
+    for (int i = 0; i != 3; ++i) {
+      timer.async_wait([held](asio::error_code) {});
+      timer.expires_after(5ms);
+    }
+    CHECK(held.use_count() == 4);
+  }
+  CHECK(held.use_count() == 1);
+}
+
 // ---- Slots
 
 TEST_CASE_METHOD(timer_fixture, "A slot cancels the wait of a timer that was moved",

@@ -71,6 +71,27 @@ TEST_CASE("When the last timer is cancelled, nothing is left to wake up for", "[
   CHECK(wheel.stale_entries() == 0);
 }
 
+TEST_CASE("However many are cancelled before anybody asks, none of them is waited for",
+          "[wheel][cancel]") {
+  const int cancelled = GENERATE(1, 127, 128, 129, 1000);
+  const bool one_survives = GENERATE(false, true);
+  kestrel::wheel<int> wheel;
+  kestrel::wheel<int> without_them;
+  if (one_survives) {
+    wheel.insert(6'350, 0); // in a slot of its own
+    without_them.insert(6'350, 0);
+  }
+  std::vector<kestrel::timer_id> ids;
+  for (int i = 0; i != cancelled; ++i)
+    ids.push_back(wheel.insert(1 + static_cast<tick>(i) * 37 % 6'000, i));
+  for (const kestrel::timer_id id : ids)
+    wheel.cancel(id);
+  CHECK(wheel.next_expiry() == without_them.next_expiry());
+  CHECK(wheel.next_wake() == without_them.next_wake());
+  CHECK(wheel.stale_entries() == 0);
+  CHECK(fired_in(wheel, 7'000) == fired_in(without_them, 7'000));
+}
+
 TEST_CASE("When the earliest timer is cancelled, the next one is the next expiry",
           "[wheel][cancel]") {
   kestrel::wheel<int> wheel;

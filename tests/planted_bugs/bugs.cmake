@@ -35,6 +35,10 @@ plant(1 "the lag of a coarse clock is not added" detail/wheel_clock.hpp asio/coa
 [[      return saturating_add(time, lag_);]]
 [[      return time;]])
 
+plant(1 "a delay counts from before the wheel began" detail/wheel_clock.hpp asio/steady_timer
+[[    return time_of_ns((std::max)(ns_now<Clock>(), epoch_));]]
+[[    return time_of_ns(ns_now<Clock>());]])
+
 plant(1 "of a deadline far away, 32 bits are kept" wheel.hpp core/wheel_long
 [[    made.record.deadline = (std::min)(deadline, levels_.latest());]]
 [[    made.record.deadline = static_cast<std::uint32_t>((std::min)(deadline, levels_.latest()));]])
@@ -196,8 +200,8 @@ plant(8 "blocks of callables and handlers are not used again" detail/handler_mem
 [[      if (false)]])
 
 plant(8 "entries of cancelled timers pile up" detail/wheel_levels.hpp core/wheel_memory
-[[    while (entries() + n > pool_.entry_limit() &&]]
-[[    while (false && entries() + n > pool_.entry_limit() &&]])
+[[    while (entries_ + n > pool_.entry_limit() &&]]
+[[    while (false && entries_ + n > pool_.entry_limit() &&]])
 
 plant(8 "entries of timers that are cancelled while they fire are not cleaned away"
   detail/wheel_levels.hpp core/wheel_memory
@@ -231,7 +235,7 @@ plant(9 "a stall is caught up with tick by tick" detail/wheel_levels.hpp core/wh
 
 plant(9 "every timer that is filed has others' entries cleaned away" detail/wheel_levels.hpp
   core/wheel_crowds
-[[    if (entries() + n > pool_.entry_limit())
+[[    if (entries_ + n > pool_.entry_limit())
       make_room(n, arena);]]
 [[    settle();
     for (std::uint32_t number = 0; number != slots_.size(); ++number) {
@@ -312,6 +316,11 @@ plant(12 "all that is due runs at one go" detail/timer_dispatcher.hpp asio/fairn
 [[    for (std::size_t ran = 0; ran != 1'000'000'000; ++ran) {]])
 
 # --- 13: lifetimes ---------------------------------------------------------------------------------
+
+plant(13 "a wait begins where the handler of a cancelled one still is" detail/wait_room.hpp
+  asio/steady_timer
+[[    if (n > size || !is_free())]]
+[[    if (n > size)]])
 
 plant(13 "a wheel that is destroyed leaves its timers to fire" timer_wheel.hpp asio/lifetimes
 [[  ~basic_timer_wheel() { engine_->close(); }]]

@@ -341,7 +341,6 @@ public:
     pool.filter(chain_, std::exchange(position_, 0), keep, prefetch);
     head_ = chain_.head();
     ahead_ = read_ahead(head_, chain_.size);
-    ahead_.step(prefetch);
   }
 
   template <class F>

@@ -24,7 +24,7 @@ KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
 /// What one timer's waits are kept in. Under the host's lock, but for the last three, which are
-/// the timer's.
+/// the timer's; rooms may be freed on any thread.
 struct alignas(64) wait_queue {
   wait_op_list<timer_wait> waits; // for the deadline
   wait_op_list<timer_wait> sent;  // on their way: not owned, and taken out as they arrive

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// wait_room: memory for a wait beside the other things that its timer touches. Most timers have one
-// wait at a time; what is not free or not big enough for it comes from elsewhere.
+// wait_room: memory for a wait, and for its handler on its way once it was cancelled, beside the
+// other things that its timer touches. What finds no free room, or none that is big enough, comes
+// from elsewhere.
 
 #ifndef KESTREL_DETAIL_WAIT_ROOM_HPP
 #define KESTREL_DETAIL_WAIT_ROOM_HPP
@@ -18,7 +19,8 @@ namespace detail {
 
 class timer_wait;
 
-/// Memory for one wait of one timer, whose waits begin one at a time.
+/// Memory for one wait of a timer, or for its handler after it. It is taken by the timer, whose
+/// waits begin one at a time, and freed on any thread.
 class wait_room {
 public:
   static constexpr std::size_t size = 112; // for a handler of three words
@@ -51,8 +53,8 @@ private:
 template <class T>
 concept memory_of_wait = std::is_base_of_v<timer_wait, typename T::holds>;
 
-/// For waits: a room. For all that is made of their handlers later, and for waits that have no
-/// place there, the memory of the context's timers.
+/// For a wait, and for the handler that is posted in its place: a room. For a wait on its way to
+/// its executor, and for what has no place in a room, the memory of the context's timers.
 template <class T>
 class wait_allocator : public handler_allocator<T> {
 public:
@@ -74,6 +76,11 @@ public:
   void deallocate(T* p, std::size_t n) noexcept {
     if (!room_->deallocate(p))
       handler_allocator<T>::deallocate(p, n);
+  }
+
+  friend bool operator==(const wait_allocator& a, const wait_allocator& b) noexcept {
+    return a.room_ == b.room_ && static_cast<const handler_allocator<T>&>(a) ==
+                                     static_cast<const handler_allocator<T>&>(b);
   }
 
 private:

@@ -13,6 +13,7 @@
 #include <kestrel/error.hpp>
 #include <kestrel/wheel_config.hpp>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -68,8 +69,10 @@ public:
         std::chrono::floor<typename Clock::duration>(std::chrono::nanoseconds(ns_now<Clock>())));
   }
 
-  /// The same, not before `now()`.
-  [[nodiscard]] time_point start() const { return time_of_ns(ns_now<Clock>()); }
+  /// `now()` as a time point.
+  [[nodiscard]] time_point time_now() const {
+    return time_of_ns((std::max)(ns_now<Clock>(), epoch_));
+  }
 
   [[nodiscard]] bool is_virtual() const noexcept { return source_ != nullptr; }
 

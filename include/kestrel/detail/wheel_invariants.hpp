@@ -38,7 +38,7 @@ bool wheel_levels<Arena, Geometry, Allocator>::check_invariants(const Arena& are
       file(e.index, slots_.size());
   });
 
-  const std::vector<std::uint32_t> stale = stale_entries();
+  const std::vector<std::uint32_t> stale = stale_by_slot();
   tick_type l1_next = never;
   for (std::uint32_t number = 0; number != slots_.size(); ++number) {
     const slot& s = slots_[number];

@@ -11,8 +11,8 @@
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/entry_chain.hpp>
 #include <kestrel/detail/occupancy.hpp>
-#include <kestrel/detail/places_left.hpp>
 #include <kestrel/detail/timer_record.hpp>
+#include <kestrel/detail/vacated_places.hpp>
 #include <kestrel/timer_id.hpp>
 #include <kestrel/wheel_occupancy.hpp>
 
@@ -82,7 +82,7 @@ public:
   /// See wheel::occupancy.
   [[nodiscard]] wheel_occupancy picture() const {
     wheel_occupancy seen{{{}, l0_slot(now_)}, {{}, l1_slot(geometry_.to_l1_ticks(boundary_))}};
-    const std::vector<std::uint32_t> stale = stale_entries();
+    const std::vector<std::uint32_t> stale = stale_by_slot();
     for (std::uint32_t number = 0; number != slots_.size(); ++number) {
       auto& level = number < l0_count() ? seen.l0 : seen.l1;
       level.timers.push_back(slots_[number].chain.size - stale[number]);
@@ -92,13 +92,13 @@ public:
 
   /// Room for `n` more entries, so that `file` need not allocate. Strong guarantee.
   KESTREL_ALWAYS_INLINE void reserve_entries(std::size_t n, Arena& arena) {
-    if (entries() + n > pool_.entry_limit())
+    if (entries_ + n > pool_.entry_limit())
       make_room(n, arena);
   }
 
-  /// Room for all entries that `n` timers can have: as many again may be stale, and as many are
-  /// filed in one batch before it is known whose entries are stale for that. One more is for the
-  /// timer that is in its callback.
+  /// Room for all entries that `n` timers can have. As many again may be stale before any are
+  /// cleaned away, and as many are reserved by a batch, which cannot know yet whose entries it
+  /// makes stale. One more is for the timer that is in its callback.
   void reserve(std::size_t n) { pool_.reserve_entries(3 * n + 1); }
 
   /// Moves the entries that are valid into memory that is no larger than it has to be, and drops
@@ -111,7 +111,7 @@ public:
     }
     clean_walk(arena);
     entry_pool<Allocator> pool = pool_.another();
-    pool.reserve_entries(entries());
+    pool.reserve_entries(entries_);
 
     const auto moved = [&](const auto& from) {
       entry_chain to;
@@ -147,16 +147,16 @@ public:
   }
 
   /// The timer that was filed at `old` is not there any more. Its entry stays, and is stale. It is
-  /// counted later, with others: where to count depends on the timer's record, and as long as that
-  /// is on its way from the memory, no other count could be read.
+  /// counted later, with others: `old` comes from the timer's record, and as long as that is on its
+  /// way from the memory, no count could be read for another timer, since it might be the same one.
   KESTREL_ALWAYS_INLINE void forget(std::uint32_t old) noexcept {
     if (place::is_claimed(old)) {
       forget_claimed();
       return;
     }
-    if (left_.full())
+    if (vacated_.full())
       settle();
-    left_.push(old & ~place::needs_destruction);
+    vacated_.push(old & ~place::needs_destruction);
   }
 
   /// A claimed timer will not be filed again.
@@ -340,26 +340,26 @@ private:
   }
 
   /// Of each slot, those that are not counted yet included.
-  std::vector<std::uint32_t> stale_entries() const {
+  std::vector<std::uint32_t> stale_by_slot() const {
     std::vector<std::uint32_t> stale;
     for (const slot& s : slots_)
       stale.push_back(s.stale);
-    for (const std::uint32_t left : left_) {
-      const std::uint32_t number = left >> place::slot_shift;
-      stale[number] += slots_[number].place == left ? 1u : 0u;
+    for (const std::uint32_t old : vacated_) {
+      const std::uint32_t number = old >> place::slot_shift;
+      stale[number] += slots_[number].place == old ? 1u : 0u;
     }
     return stale;
   }
 
   /// Counts the entries whose timers have left. A slot without any other is emptied at once.
   void settle() noexcept {
-    for (const std::uint32_t left : left_) {
-      const std::uint32_t number = left >> place::slot_shift;
+    for (const std::uint32_t old : vacated_) {
+      const std::uint32_t number = old >> place::slot_shift;
       slot& s = slots_[number];
-      if (s.place == left && ++s.stale == s.chain.size) // else it is gone, or in the walk
+      if (s.place == old && ++s.stale == s.chain.size) // else it is gone, or in the walk
         drop(number);
     }
-    left_.clear();
+    vacated_.clear();
   }
 
   /// Cleans away stale entries as long as they are the most, and gets more memory if that is not
@@ -367,15 +367,15 @@ private:
   /// stale, so are half of some slot's, or of the walk's.
   KESTREL_COLD void make_room(std::size_t n, Arena& arena) {
     settle();
-    while (entries() + n > pool_.entry_limit() && entries() > 2 * arena.size() &&
+    while (entries_ + n > pool_.entry_limit() && entries_ > 2 * arena.size() &&
            clean_something(arena)) {
     }
-    pool_.reserve_entries(entries() + n);
+    pool_.reserve_entries(entries_ + n);
   }
 
-  /// Slots take turns. False if nothing was stale.
+  /// Slots take turns, and then the walk has its own. False if nothing was worth it.
   bool clean_something(Arena& arena) noexcept {
-    return clean_slot_from(next_cleaned_, arena) || clean_slot_from(0, arena) || clean_walk(arena);
+    return clean_slot_from(clean_from_, arena) || clean_slot_from(0, arena) || clean_walk(arena);
   }
 
   /// The first slot at or after `number` of whose entries half or more are stale, if there is one.
@@ -384,7 +384,7 @@ private:
          number = find_occupied(number + 1)) {
       if (2 * std::size_t{slots_[number].stale} >= slots_[number].chain.size) {
         clean(number, arena);
-        next_cleaned_ = number + 1;
+        clean_from_ = number + 1;
         return true;
       }
     }
@@ -420,6 +420,7 @@ private:
         std::exchange(walk_place_, unused_colour(walk_place_ >> place::slot_shift));
     const std::uint32_t before = walk_.left();
     walk_.filter(pool_, recolour(old, walk_place_, arena), prefetch_record(arena));
+    walk_.look_ahead(prefetch_timer(arena));
     entries_ -= before - walk_.left();
     walk_comes_down_ = walk_comes_down_ && !walk_.done();
     return walk_.left() != before;
@@ -573,19 +574,19 @@ private:
   vector<tick_type> l1_first_;
   occupancy<Allocator> l0_occupied_;
   occupancy<Allocator> l1_occupied_;
-  tick_type l1_units_;             // the length of a level-1 slot
-  tick_type look_ahead_;           // how many level-1 slots level 0 holds
-  tick_type now_ = 0;              // the tick that was reached
-  tick_type boundary_ = 0;         // the same in units
-  tick_type time_ = 0;             // the time that was reached, in units
-  tick_type l0_last_ = 0;          // the last time whose timers level 0 may hold
-  tick_type l1_next_ = never;      // the least of l1_first_
-  tick_type wake_ = never;         // see wake_hint
-  std::size_t entries_ = 0;        // in all chains and the walk, and one for each claimed timer
-  std::uint32_t claims_ = 0;       // the number of the last claim
-  std::size_t claimed_ = 0;        // timers that were claimed and not yet filed again or dropped
-  places_left left_;               // not yet counted in their slots
-  std::uint32_t next_cleaned_ = 0; // the slot to be looked at next
+  tick_type l1_units_;           // the length of a level-1 slot
+  tick_type look_ahead_;         // how many level-1 slots level 0 holds
+  tick_type now_ = 0;            // the tick that was reached
+  tick_type boundary_ = 0;       // the same in units
+  tick_type time_ = 0;           // the time that was reached, in units
+  tick_type l0_last_ = 0;        // the last time whose timers level 0 may hold
+  tick_type l1_next_ = never;    // the least of l1_first_
+  tick_type wake_ = never;       // see wake_hint
+  std::size_t entries_ = 0;      // in all chains and the walk, and one for each claimed timer
+  std::uint32_t claims_ = 0;     // the number of the last claim
+  std::size_t claimed_ = 0;      // timers that were claimed and not yet filed again or dropped
+  vacated_places vacated_;       // not yet counted in their slots
+  std::uint32_t clean_from_ = 0; // the slot whose turn it is
   // The chain that is being brought down or fired. One at a time, in as many steps as it takes.
   entry_walk walk_;
   std::uint32_t walk_place_ = place::claimed; // no slot's

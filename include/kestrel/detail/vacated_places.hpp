@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
-// places_left: a note of where timers were filed that are not there any more, for it to be counted
-// later.
+// vacated_places: the places that timers have left, until their entries there are counted as stale.
 
-#ifndef KESTREL_DETAIL_PLACES_LEFT_HPP
-#define KESTREL_DETAIL_PLACES_LEFT_HPP
+#ifndef KESTREL_DETAIL_VACATED_PLACES_HPP
+#define KESTREL_DETAIL_VACATED_PLACES_HPP
 
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/version.hpp>
@@ -18,15 +17,15 @@ KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
 /// A few places, see detail::place. The one moved from is empty.
-class places_left {
+class vacated_places {
 public:
-  places_left() = default;
+  vacated_places() = default;
 
-  places_left(places_left&& other) noexcept
+  vacated_places(vacated_places&& other) noexcept
       : at_{other.at_}, size_{std::exchange(other.size_, 0)} {}
 
-  places_left& operator=(places_left&&) = delete;
-  ~places_left() = default;
+  vacated_places& operator=(vacated_places&&) = delete;
+  ~vacated_places() = default;
 
   [[nodiscard]] bool full() const noexcept { return size_ == at_.size(); }
 
@@ -48,4 +47,4 @@ private:
 } // namespace detail
 KESTREL_END_NAMESPACE
 
-#endif // KESTREL_DETAIL_PLACES_LEFT_HPP
+#endif // KESTREL_DETAIL_VACATED_PLACES_HPP
