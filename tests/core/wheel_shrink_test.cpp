@@ -156,7 +156,8 @@ TEST_CASE("If memory is short, shrink_to_fit changes nothing", "[wheel][shrink][
     book.until_failure = allocations;
     CHECK_THROWS_AS(wheel.shrink_to_fit(), std::bad_alloc);
     book.until_failure = ledger::no_failure;
-    CHECK(wheel.stale_entries() <= stale);
+    const std::size_t left = wheel.stale_entries();
+    CHECK((left == stale || left == 0)); // cleaned away, perhaps, before memory was short
     CHECK(book.live_bytes == bytes);
     CHECK(wheel.check_invariants());
   }
