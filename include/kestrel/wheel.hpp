@@ -296,6 +296,13 @@ public:
     return levels_.claim(to, budget, id, arena_);
   }
 
+  /// Calls `f(const T&)` for those of the next `n` timers of the slot that is being fired for which
+  /// that was not done before; for 15 at most.
+  template <class F>
+  void preview(std::uint32_t n, F&& f) {
+    levels_.preview(n, arena_, f);
+  }
+
   /// Whether any timer is out.
   [[nodiscard]] bool has_claims() const noexcept { return levels_.has_claims(); }
 

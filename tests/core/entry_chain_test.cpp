@@ -105,6 +105,48 @@ TEST_CASE("A walk announces what it will return, and nothing else", "[chain]") {
   CHECK(announced == expected);
 }
 
+TEST_CASE("A walk shows each entry once before it is returned, and none too early", "[chain]") {
+  const std::uint32_t n = GENERATE(1u, 2u, 14u, 15u, 16u, 30u, 31u, 100u);
+  const std::uint32_t ahead = GENERATE(1u, 8u, 15u);
+  const std::uint32_t pause = GENERATE(1u, 3u, 20u); // entries from one look to the next
+  kestrel_tests::ledger book;
+  pool_type pool(1, allocator(book));
+  pool.reserve_entries(n);
+  entry_chain chain;
+  append(pool, chain, 0, n);
+  entry_walk walk(chain);
+  std::vector<std::uint32_t> seen;
+  std::uint32_t walked = 0;
+  while (!walk.done()) {
+    const std::uint32_t last = std::min(walked + ahead, n); // of what may be seen
+    walk.preview(ahead, [&](entry e) { seen.push_back(e.index); });
+    REQUIRE(!seen.empty());
+    CHECK(seen.back() == last - 1);
+    for (std::uint32_t i = 0; i != pause && !walk.done(); ++i)
+      CHECK(walk.pop(pool, no_prefetch).index == walked++);
+  }
+  CHECK(std::is_sorted(seen.begin(), seen.end()));
+  CHECK(std::adjacent_find(seen.begin(), seen.end()) == seen.end());
+  if (pause <= ahead)
+    CHECK(seen.size() == n);
+}
+
+TEST_CASE("What was cleaned out of a walk is shown no longer, and the rest is", "[chain]") {
+  kestrel_tests::ledger book;
+  pool_type pool(1, allocator(book));
+  pool.reserve_entries(40);
+  entry_chain chain;
+  append(pool, chain, 0, 40);
+  entry_walk walk(chain);
+  walk.pop(pool, no_prefetch);
+  walk.preview(15, [](entry) {});
+  walk.filter(
+      pool, [](entry e) { return e.index % 10 == 0; }, no_prefetch);
+  std::vector<std::uint32_t> seen;
+  walk.preview(15, [&](entry e) { seen.push_back(e.index); });
+  CHECK(seen == std::vector<std::uint32_t>{10, 20, 30});
+}
+
 TEST_CASE("What is left of a walk is cleaned in its order, and goes on", "[chain]") {
   const std::uint32_t n = GENERATE(1u, 2u, 14u, 15u, 16u, 30u, 31u, 100u);
   const std::uint32_t walked = GENERATE(0u, 1u, 14u, 15u, 16u, 29u, 99u);

@@ -71,6 +71,35 @@ TEST_CASE("Claims yield what is due, in order, and then nothing", "[wheel][claim
   CHECK(wheel.size() == 10); // claimed timers are pending until they are started
 }
 
+TEST_CASE("What is claimed next can be seen before, and what was cancelled cannot",
+          "[wheel][claim]") {
+  kestrel::wheel<int> wheel;
+  std::vector<kestrel::timer_id> ids;
+  for (int i = 0; i != 10; ++i)
+    ids.push_back(wheel.insert(5, i));
+  wheel.insert(6, 10);
+  std::vector<int> seen;
+  const auto look = [&](std::uint32_t n) {
+    wheel.preview(n, [&](const int& payload) { seen.push_back(payload); });
+  };
+  look(3);
+  CHECK(seen.empty()); // nothing is due yet
+  wheel.cancel(ids[2]);
+  kestrel::timer_id id;
+  REQUIRE(claim(wheel, 9, id) == claim_status::due);
+  look(3);
+  CHECK(seen == std::vector{1, 3});
+  wheel.cancel(ids[4]);
+  wheel.postpone(ids[5], 100);
+  REQUIRE(claim(wheel, 9, id) == claim_status::due);
+  REQUIRE(*wheel.get(id) == 1);
+  look(3);
+  CHECK(seen == std::vector{1, 3});
+  REQUIRE(claim(wheel, 9, id) == claim_status::due);
+  look(15);
+  CHECK(seen == std::vector{1, 3, 5, 6, 7, 8, 9});
+}
+
 TEST_CASE("A claimed timer is not claimed again", "[wheel][claim]") {
   kestrel::wheel<int> wheel;
   wheel.insert(5, 1);

@@ -265,8 +265,8 @@ plant(10 "what is cancelled is destroyed under the lock" detail/timer_engine.hpp
 plant(11 "when a callback throws, nobody comes for the others" detail/timer_dispatcher.hpp
   asio/exceptions
 [[      if (secure_rest(time, id, lock))
-        run(id, last_look, lock);]]
-[[      run(id, last_look, lock);]])
+        run(id, last_look, running);]]
+[[      run(id, last_look, running);]])
 
 plant(11 "a timer that could not be scheduled stays" detail/timer_engine.hpp asio/bad_alloc
 [[      wheel_.cancel(id, [&](pending_timer&& t) { entry.action = std::move(t.action); });
@@ -385,10 +385,7 @@ plant(15 "the limit does not count batches" detail/timer_engine.hpp asio/limit
 
 plant(4 "a timer that has begun to fire can be cancelled for a moment" detail/timer_dispatcher.hpp
   schedules/cancel
-[[    callback action(std::move(t.action));
-    wheel_.end_claimed(id);
-    if (wheel_.empty())
-      disarm();
+[[    callback action = end_timer(id, t);
     lock.unlock();
     action.consume]]
 [[    lock.unlock();
@@ -425,15 +422,21 @@ plant(7 "when the last wait ends, the wheel is left waiting for a timer that was
     withdraw_idle_if_alone();]]
 [[    --waiting_;]])
 
+plant(13 "the callback of a timer that was cancelled is prefetched" detail/wheel_levels.hpp
+  core/wheel_claim
+[[      if (is_current(e, walk_place_, arena.record(e.index)))
+        f(]]
+[[      f(]])
+
 plant(13 "run() returns while a wait is being cancelled" detail/timer_wait.hpp
   asio/steady_timer_sharing
 [[    return uncounted_work();]]
 [[    return std::nullopt;]])
 
-plant(13 "run() returns after a handler that has polled its context" detail/timer_wait.hpp
+plant(13 "run() returns after a handler that has polled its context" detail/context_timers.hpp
   asio/steady_timer_sharing
-[[    const auto counted = uncounted_work();]]
-[[]])
+[[        batch.work = first->uncounted_work();]]
+[[        batch.work.reset();]])
 
 plant(13 "run() returns while a timer is on its way to another context" detail/timer_dispatcher.hpp
   schedules/wakeups

@@ -10,6 +10,7 @@
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/no_unique_address.hpp>
+#include <kestrel/detail/prefetch.hpp>
 #include <kestrel/detail/timer_host.hpp>
 #include <kestrel/detail/timer_link.hpp>
 #include <kestrel/error.hpp>
@@ -49,10 +50,17 @@ inline constexpr bool is_end_of_wait = requires {
   typename F::kestrel_end_of_wait;
 };
 
+/// Callables of the library that begin under the wheel's lock, which they may release:
+/// `f(id, batch)`. They fire once, and `f.prefetch()` asks the memory for what they will read.
+template <class F>
+inline constexpr bool begins_under_lock = requires {
+  typename F::kestrel_begins_under_lock;
+};
+
 template <class F>
 inline constexpr bool is_timer_callback =
-    std::is_invocable_v<F&, timer_id, std::uint64_t> || std::is_invocable_v<F&, timer_id> ||
-    std::is_invocable_v<F&>;
+    begins_under_lock<F> || std::is_invocable_v<F&, timer_id, std::uint64_t> ||
+    std::is_invocable_v<F&, timer_id> || std::is_invocable_v<F&>;
 
 template <class F>
 decltype(auto) fire(F& f, firing which) {
@@ -85,6 +93,10 @@ public:
   }
 
   F& target() noexcept { return *std::launder(reinterpret_cast<F*>(bytes_)); }
+
+  void prefetch() const noexcept requires(begins_under_lock<F>) {
+    std::launder(reinterpret_cast<const F*>(bytes_))->prefetch();
+  }
 
   void destroy() noexcept requires(!std::is_trivially_destructible_v<F>) { target().~F(); }
 
@@ -131,6 +143,12 @@ public:
   }
 
   F& target() noexcept { return node_->target; }
+
+  void prefetch() const noexcept {
+    prefetch_line(node_);
+    prefetch_line(reinterpret_cast<const std::byte*>(node_ + 1) - 1);
+  }
+
   auto& link() noexcept { return node_->link; }
 
   /// The callable may be what its allocator has its memory from.
@@ -199,6 +217,7 @@ public:
                std::allocate_shared<maker>(net::get_associated_allocator(f), std::forward<G>(f))) {}
 
   F& target() noexcept { return apart_.target()->target; }
+  void prefetch() const noexcept { apart_.prefetch(); }
   auto& link() noexcept { return apart_.target()->link; }
   void destroy() noexcept { apart_.destroy(); }
 
@@ -214,9 +233,11 @@ private:
 class callback {
   struct operations {
     void (*invoke)(void* storage, timer_host&, firing);
-    void (*consume)(void* storage, timer_host&, firing);  // the same for the last time
-    void (*send)(void* storage, unlockable&, delivery&&); // null: it has no executor of its own
-    void (*destroy)(void* storage) noexcept;              // null: nothing to do
+    void (*consume)(void* storage, timer_host&, firing);          // the same for the last time
+    void (*send)(void* storage, running_batch&, delivery&&);      // null: no executor of its own
+    void (*begin)(void* storage, timer_id, running_batch&);       // null: not under the lock
+    void (*prefetch)(const void* storage) noexcept;               // null: it is all here
+    void (*destroy)(void* storage) noexcept;                      // null: nothing to do
     timer_link* (*connect)(void* storage, timer_host&, timer_id); // null: it has no slot
     timer_link* (*link)(void* storage) noexcept;                  // the same
     bool ends_wait;
@@ -276,6 +297,22 @@ public:
     std::exchange(operations_, nullptr)->consume(storage_, host, which);
   }
 
+  /// Whether `begin` calls it, and nothing else.
+  [[nodiscard]] bool begins_under_lock() const noexcept { return operations_->begin != nullptr; }
+
+  void begin(timer_id id, running_batch& batch) {
+    std::exchange(operations_, nullptr)->begin(storage_, id, batch);
+  }
+
+  /// Whether it consists of more than is kept here.
+  [[nodiscard]] bool leads_elsewhere() const noexcept { return operations_->prefetch != nullptr; }
+
+  /// Asks the memory for that.
+  void prefetch() const noexcept {
+    if (leads_elsewhere())
+      operations_->prefetch(storage_);
+  }
+
   // ---- The callable's cancellation slot
 
   /// Has the slot, if there is one, cancel the timer `id`, which has not this callback yet.
@@ -294,8 +331,10 @@ public:
                                                                   : nullptr;
   }
 
-  /// Posts `d` to the callable's own executor, after it has released `lock`.
-  void send(unlockable& lock, delivery&& d) { operations_->send(storage_, lock, std::move(d)); }
+  /// Posts `d` to the callable's own executor, after it has released the lock of `batch`.
+  void send(running_batch& batch, delivery&& d) {
+    operations_->send(storage_, batch, std::move(d));
+  }
 
   friend void swap(callback& a, callback& b) noexcept {
     callback c(std::move(a));
@@ -308,8 +347,11 @@ private:
 
   template <class F>
   static constexpr bool returns_awaitable() noexcept {
-    return is_awaitable<
-        std::remove_cvref_t<decltype(fire(std::declval<F&>(), std::declval<firing>()))>>;
+    if constexpr (detail::begins_under_lock<F>)
+      return false;
+    else
+      return is_awaitable<
+          std::remove_cvref_t<decltype(fire(std::declval<F&>(), std::declval<firing>()))>>;
   }
 
   template <class Kept, class F>
@@ -414,10 +456,20 @@ private:
 #endif
 
   template <class Kept>
-  static void send_to_own(void* storage, unlockable& lock, delivery&& d) {
+  static void send_to_own(void* storage, running_batch& batch, delivery&& d) {
     const auto own = net::get_associated_executor(kept<Kept>(storage).target());
-    lock.unlock();
+    batch.unlock();
     net::post(own, std::move(d));
+  }
+
+  template <class Kept>
+  static void begin_kept(void* storage, timer_id id, running_batch& batch) {
+    kept<Kept>(storage).target()(id, batch);
+  }
+
+  template <class Kept>
+  static void prefetch_kept(const void* storage) noexcept {
+    std::launder(static_cast<const Kept*>(storage))->prefetch();
   }
 
   template <class Kept>
@@ -444,10 +496,18 @@ private:
   template <class Kept>
   static constexpr operations make_operations() noexcept {
     using target = std::remove_reference_t<decltype(std::declval<Kept&>().target())>;
-    operations o{&invoke<Kept>, &consume<Kept>,        nullptr, nullptr, nullptr,
-                 nullptr,       is_end_of_wait<target>};
+    operations o{};
+    o.ends_wait = is_end_of_wait<target>;
+    if constexpr (detail::begins_under_lock<target>) {
+      o.begin = &begin_kept<Kept>;
+    } else {
+      o.invoke = &invoke<Kept>;
+      o.consume = &consume<Kept>;
+    }
     if constexpr (detail::has_own_executor<target>)
       o.send = &send_to_own<Kept>;
+    if constexpr (requires(const Kept& k) { k.prefetch(); })
+      o.prefetch = &prefetch_kept<Kept>;
     if constexpr (requires(Kept & k) { k.destroy(); })
       o.destroy = &destroy<Kept>;
     if constexpr (has_cancellation_slot<target>) {

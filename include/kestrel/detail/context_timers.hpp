@@ -121,14 +121,21 @@ public:
 private:
   /// What the wheel calls. A timer that has gone, and whose queue is another's, had another id.
   struct expiry {
+    using kestrel_begins_under_lock = void;
+
     timer_waits* owner;
     wait_queue* queue;
 
-    void operator()(timer_id entry) const { owner->expire(*queue, entry); }
+    void prefetch() const noexcept { prefetch_object(queue); }
+    void operator()(timer_id entry, running_batch& batch) const {
+      owner->expire(*queue, entry, batch);
+    }
   };
 
-  void expire(wait_queue& queue, timer_id entry) {
-    auto lock = engine_->lock();
+  /// Under the lock. Handlers are called, or posted, after it. A batch counts as work for those
+  /// that it calls: Asio takes what they have posted from other work while they poll a context with
+  /// a concurrency hint of 1.
+  void expire(wait_queue& queue, timer_id entry, running_batch& batch) {
     if (queue.entry != entry)
       return;
     queue.entry = timer_id();
@@ -141,7 +148,9 @@ private:
     wait_list due(std::move(queue.waits));
     timer_wait_ptr first = due.pop();
     if (due.empty() && under_way_ == 0 && first->runs_here()) {
-      lock.unlock();
+      if (!batch.work)
+        batch.work = first->uncounted_work();
+      batch.unlock();
       first.release()->call({});
       return;
     }
@@ -154,7 +163,7 @@ private:
       queue.sent.push(std::move(next));
       ++under_way_;
     }
-    lock.unlock(); // whoever cancels them now finds all of them on their way
+    batch.unlock(); // whoever cancels them now finds all of them on their way
     while (sending != nullptr)
       std::exchange(sending, sending->sent_next)->send(this->shared_from_this(), queue);
   }

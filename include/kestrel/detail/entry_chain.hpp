@@ -324,12 +324,25 @@ public:
       ahead_.step(prefetch);
     const entry e = head_->entries[position_];
     --chain_.size;
+    previewed_ -= previewed_ != 0 ? 1u : 0u;
     if (++position_ == entry_chunk::capacity || chain_.size == 0) {
       pool.release_head(chain_);
       head_ = chain_.head();
       position_ = 0;
     }
     return e;
+  }
+
+  /// Calls `f` for those of the next `n` entries for which that was not done before; for a chunk of
+  /// them at most.
+  template <class F>
+  void preview(std::uint32_t n, F&& f) {
+    KESTREL_ASSERT(n <= entry_chunk::capacity);
+    for (n = (std::min)(n, chain_.size); previewed_ < n; ++previewed_) {
+      const std::uint32_t i = position_ + previewed_;
+      f(i < entry_chunk::capacity ? head_->entries[i]
+                                  : head_->next->entries[i - entry_chunk::capacity]);
+    }
   }
 
   /// What is left, for more to be appended; it is not empty.
@@ -341,6 +354,7 @@ public:
     pool.filter(chain_, std::exchange(position_, 0), keep, prefetch);
     head_ = chain_.head();
     ahead_ = read_ahead(head_, chain_.size);
+    previewed_ = 0;
   }
 
   template <class F>
@@ -352,6 +366,7 @@ private:
   entry_chain chain_;
   entry_chunk* head_ = nullptr; // of the chain
   std::uint32_t position_ = 0;  // of the next entry, in the first chunk
+  std::uint32_t previewed_ = 0; // of the entries from there on
   read_ahead ahead_;
 };
 

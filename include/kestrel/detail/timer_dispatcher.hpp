@@ -239,6 +239,8 @@ private:
   static constexpr std::size_t entries_per_batch = 2048;
   static constexpr std::uint64_t long_batch = 100'000; // nanoseconds
 
+  static constexpr std::uint32_t callbacks_to_prefetch = 8;
+
   /// Often at first, since callbacks may take long.
   static constexpr bool looks_after(std::size_t ran) noexcept {
     return ran % callbacks_per_look == 0 || std::has_single_bit(ran);
@@ -249,6 +251,12 @@ private:
   enum class setting : unsigned char { over, under_way, lost };
 
   // ---- Dispatch
+
+  struct batch final : running_batch {
+    explicit batch(lock_type& l) noexcept : lock{l} {}
+    void unlock() override KESTREL_UNCHECKED_LOCKING { lock.unlock(); }
+    lock_type& lock;
+  };
 
   void resume() {
     lock_type lock(mutex_);
@@ -262,6 +270,7 @@ private:
       return;
     armed_ = never;
     ++batches_;
+    batch running(lock);
     const std::uint64_t time = clock_.now();
     std::uint64_t last_look = time;
     std::size_t budget = entries_per_batch;
@@ -270,7 +279,7 @@ private:
       if (wheel_.claim(time, budget, id) != claim_status::due)
         break;
       if (secure_rest(time, id, lock))
-        run(id, last_look, lock);
+        run(id, last_look, running);
       if (shut_down_)
         return;
       if (looks_after(ran + 1)) {
@@ -391,13 +400,23 @@ private:
     return true;
   }
 
-  KESTREL_ALWAYS_INLINE void run(timer_id id, std::uint64_t time, lock_type& lock)
+  KESTREL_ALWAYS_INLINE void run(timer_id id, std::uint64_t time, batch& running)
       KESTREL_REQUIRES(mutex_) {
     pending_timer& t = wheel_.claimed_payload(id);
+    if (t.action.leads_elsewhere())
+      prefetch_next();
     if (t.action.has_own_executor())
-      send(id, lock);
+      send(id, running);
+    else if (t.action.begins_under_lock())
+      fire_under_lock(id, t, time, running);
     else
-      fire(id, t, time, lock);
+      fire(id, t, time, running.lock);
+  }
+
+  /// What is kept apart for one timer is for others that are due with it, as a rule.
+  void prefetch_next() KESTREL_REQUIRES(mutex_) {
+    wheel_.preview(callbacks_to_prefetch,
+                   [](const pending_timer& later) { later.action.prefetch(); });
   }
 
   /// A timer whose delivery is being posted, which an executor may run, refuse or destroy
@@ -410,17 +429,13 @@ private:
   };
 
   /// The timer stays claimed until it is delivered, lost, cancelled, or postponed.
-  void send(timer_id id, lock_type& lock) KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
-    struct released final : unlockable {
-      explicit released(lock_type& l) : lock{l} {}
-      void unlock() override KESTREL_UNCHECKED_LOCKING { lock.unlock(); }
-      lock_type& lock;
-    } held(lock);
+  void send(timer_id id, batch& running) KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
+    lock_type& lock = running.lock;
     departure sent{id, hold(id), departing_, false};
     departing_ = &sent;
     KESTREL_TRY {
       begin_delivery();
-      wheel_.get(id)->action.send(held, delivery(this->shared_from_this(), id, sent.claim));
+      wheel_.get(id)->action.send(running, delivery(this->shared_from_this(), id, sent.claim));
     }
     KESTREL_CATCH_ALL {
       if (!lock.owns_lock())
@@ -509,8 +524,7 @@ private:
   KESTREL_ALWAYS_INLINE void fire(timer_id id, pending_timer& t, std::uint64_t time,
                                   lock_type& lock)
       KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
-    counters_.lateness.add(lateness(wheel_.claimed_deadline(id), time));
-    clock_.note_firing();
+    note_firing(id, time);
     if (t.is_periodic())
       fire_period(id, t, lock);
     else if (t.watched)
@@ -520,8 +534,28 @@ private:
     lock.lock();
   }
 
-  static std::chrono::nanoseconds lateness(std::uint64_t deadline, std::uint64_t time) noexcept {
-    return std::chrono::nanoseconds(static_cast<std::int64_t>(time - deadline));
+  /// The same for a callback that begins under the lock. Its timer fires once.
+  void fire_under_lock(timer_id id, pending_timer& t, std::uint64_t time, batch& running)
+      KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
+    note_firing(id, time);
+    end_timer(id, t).begin(id, running);
+    if (!running.lock.owns_lock())
+      running.lock.lock();
+  }
+
+  void note_firing(timer_id id, std::uint64_t time) noexcept KESTREL_REQUIRES(mutex_) {
+    const std::uint64_t late = time - wheel_.claimed_deadline(id);
+    counters_.lateness.add(std::chrono::nanoseconds(static_cast<std::int64_t>(late)));
+    clock_.note_firing();
+  }
+
+  /// Returns the callback of a claimed timer, which it was for the last time.
+  callback end_timer(timer_id id, pending_timer& t) KESTREL_REQUIRES(mutex_) {
+    callback action(std::move(t.action));
+    wheel_.end_claimed(id);
+    if (wheel_.empty())
+      disarm();
+    return action;
   }
 
   void fire_watched(timer_id id, pending_timer& t, lock_type& lock)
@@ -532,10 +566,7 @@ private:
 
   KESTREL_ALWAYS_INLINE void fire_once(timer_id id, pending_timer& t, lock_type& lock)
       KESTREL_REQUIRES(mutex_) KESTREL_UNCHECKED_LOCKING {
-    callback action(std::move(t.action));
-    wheel_.end_claimed(id);
-    if (wheel_.empty())
-      disarm();
+    callback action = end_timer(id, t);
     lock.unlock();
     action.consume(*this, {id, 0});
   }

@@ -10,6 +10,7 @@
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/context_registry.hpp>
 #include <kestrel/detail/handler_memory.hpp>
+#include <kestrel/detail/wait_op.hpp>
 #include <kestrel/detail/watch.hpp>
 #include <kestrel/timer_id.hpp>
 
@@ -28,13 +29,15 @@ class callback;
 class timer_link;
 struct timer_spec;
 
-/// A lock that someone up the stack holds, and that may be released before its end.
-class unlockable {
+/// What a callback sees of the batch in which it is run. The wheel's lock is held.
+class running_batch {
 public:
   virtual void unlock() = 0;
 
+  std::optional<io_work> work; // which counts until the end of the batch
+
 protected:
-  ~unlockable() = default;
+  ~running_batch() = default;
 };
 
 /// One of several timers that are postponed at once.

@@ -27,9 +27,6 @@ namespace detail {
 class wait_host;
 struct wait_queue;
 
-/// An io_executor that counts as work.
-using io_work = decltype(tracked(std::declval<const io_executor&>()));
-
 /// A wait. Whoever holds it owns it, until it is sent.
 class timer_wait : public wait_op<> {
 public:
@@ -37,6 +34,9 @@ public:
   /// last wait of all calls off the wheel's driver meanwhile. To be had under the host's lock. None
   /// if its own executor counts as work, or the handler does that aborts it.
   [[nodiscard]] virtual std::optional<io_work> work_while_aborted() const noexcept = 0;
+
+  /// Its executor as work, if only the wheel counts it.
+  [[nodiscard]] virtual std::optional<io_work> uncounted_work() const noexcept = 0;
 
   /// Is this thread one on which the handler may be called at once?
   [[nodiscard]] virtual bool runs_here() const noexcept = 0;
@@ -140,10 +140,16 @@ public:
     return uncounted_work();
   }
 
+  std::optional<io_work> uncounted_work() const noexcept override {
+    if constexpr (is_counted_by_wheel)
+      return tracked(this->work());
+    else
+      return std::nullopt;
+  }
+
   bool runs_here() const noexcept override { return is_here(this->work()); }
 
   void call(net::error_code ec) override {
-    const auto counted = uncounted_work();
     auto [handler, work] = this->take();
     std::move(handler)(ec);
   }
@@ -164,14 +170,6 @@ public:
 
 private:
   static constexpr bool is_counted_by_wheel = std::is_same_v<Work, io_executor>;
-
-  /// Its executor as work, if only the wheel counts it.
-  std::optional<io_work> uncounted_work() const noexcept {
-    if constexpr (is_counted_by_wheel)
-      return tracked(this->work());
-    else
-      return std::nullopt;
-  }
 
   using allocator_type = typename timer_wait_of::handler_op::allocator_type;
   struct block;

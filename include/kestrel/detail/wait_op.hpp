@@ -231,6 +231,9 @@ auto tracked(const Executor& executor) {
   return net::prefer(executor, net::execution::outstanding_work.tracked);
 }
 
+/// An io_executor that does.
+using io_work = decltype(tracked(std::declval<const io_executor&>()));
+
 /// The same executor, whose copies, of which posting makes some, count as no work.
 template <class Work>
 auto untracked(const Work& work) {

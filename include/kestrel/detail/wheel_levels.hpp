@@ -192,6 +192,15 @@ public:
     return claim_status::nothing;
   }
 
+  /// See wheel::preview.
+  template <class F>
+  void preview(std::uint32_t n, Arena& arena, F&& f) {
+    walk_.preview(n, [&](const entry& e) {
+      if (is_current(e, walk_place_, arena.record(e.index)))
+        f(std::as_const(arena.payload(e.index)));
+    });
+  }
+
   /// See wheel::skip_to.
   void skip_to(tick_type to) noexcept {
     if (to < wake_ && to > time_ && to - time_ >= l1_units_) {
