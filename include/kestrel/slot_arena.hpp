@@ -277,20 +277,14 @@ public:
       detail::prefetch_line(&record(index));
   }
 
-  /// The same for its payload.
+  /// The same for its payload: the lines of its first and its last byte.
   void prefetch_payload(std::uint32_t index) const noexcept {
-    if (index < used_)
-      detail::prefetch_line(payload_address(index));
-  }
-
-  /// The same for all lines of a payload that is not larger than one: it may lie across two.
-  void prefetch_whole_payload(std::uint32_t index) const noexcept {
-    prefetch_payload(index);
-    if constexpr (least_page_alignment % sizeof(Payload) != 0) {
-      if (index < used_)
-        detail::prefetch_line(static_cast<const std::byte*>(payload_address(index)) +
-                              sizeof(Payload) - 1);
-    }
+    if (index >= used_)
+      return;
+    detail::prefetch_line(payload_address(index));
+    if constexpr (least_page_alignment % sizeof(Payload) != 0)
+      detail::prefetch_line(static_cast<const std::byte*>(payload_address(index)) +
+                            sizeof(Payload) - 1);
   }
 
   /// Walks every slot; for tests and debug builds. O(capacity).

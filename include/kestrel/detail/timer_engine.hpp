@@ -211,8 +211,10 @@ public:
     std::vector<announcement> told(ids.size()); // before the first callback is destroyed
     const guard_type guard(mutex_);
     std::size_t cancelled = 0;
-    for (std::size_t i = 0; i != ids.size(); ++i)
+    for (std::size_t i = 0; i != ids.size(); ++i) {
+      prefetch_later(ids, i);
       cancelled += cancel(ids[i], actions[i], told[i]) ? 1u : 0u;
+    }
     return cancelled;
   }
 
@@ -249,7 +251,9 @@ public:
     if (armed_ == never)
       arm(time); // all timers are out at the moment
     std::size_t moved = 0;
-    for (postponement& m : moves) {
+    for (std::size_t i = 0; i != moves.size(); ++i) {
+      prefetch_later(moves, i);
+      postponement& m = moves[i];
       const std::uint64_t deadline = deadline_after(time, m.delay, is_periodic(m.id, m.delay));
       const bool was_pending =
           m.action ? replace(m.id, deadline, m.action) : move(m.id, deadline, keep_callback(m.id));
@@ -462,6 +466,18 @@ private:
   }
 
   // ---- Operations, under the lock
+
+  static timer_id id_of(timer_id id) noexcept { return id; }
+  static timer_id id_of(const postponement& m) noexcept { return m.id; }
+
+  /// Asks the memory for the timer that comes a few behind number `i` of a batch.
+  template <class Element>
+  void prefetch_later(std::span<Element> all, std::size_t i) const noexcept
+      KESTREL_REQUIRES(mutex_) {
+    constexpr std::size_t ahead = 8;
+    if (ahead < all.size() - i)
+      wheel_.prefetch(id_of(all[i + ahead]));
+  }
 
   void require_running() const KESTREL_REQUIRES(mutex_) {
     if (shut_down_)

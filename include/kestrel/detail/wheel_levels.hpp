@@ -531,7 +531,7 @@ private:
     return [this, &arena](std::uint32_t index) {
       arena.prefetch_record(index);
       if (!walk_comes_down_)
-        arena.prefetch_whole_payload(index);
+        arena.prefetch_payload(index);
     };
   }
 
