@@ -6,6 +6,7 @@
 #ifndef KESTREL_LATENESS_HISTOGRAM_HPP
 #define KESTREL_LATENESS_HISTOGRAM_HPP
 
+#include <kestrel/detail/always_inline.hpp>
 #include <kestrel/detail/saturate.hpp>
 #include <kestrel/version.hpp>
 
@@ -51,7 +52,7 @@ struct lateness_histogram {
   }
 
   /// Counts one more, whose `late` is not negative.
-  constexpr void add(std::chrono::nanoseconds late) noexcept {
+  KESTREL_ALWAYS_INLINE constexpr void add(std::chrono::nanoseconds late) noexcept {
     ++counts[bucket_of(late)];
     sum = std::chrono::nanoseconds(detail::saturating_add(sum.count(), late.count()));
   }

@@ -328,7 +328,7 @@ public:
   }
 
   /// Ends a claimed timer: it is not pending any more, and its payload is destroyed.
-  void end_claimed(timer_id id) noexcept {
+  KESTREL_ALWAYS_INLINE void end_claimed(timer_id id) noexcept {
     record& r = arena_.record(id.index());
     arena_.invalidate(r);
     levels_.forget_claimed();

@@ -28,7 +28,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -241,9 +240,11 @@ private:
 
   static constexpr std::uint32_t callbacks_to_prefetch = 8;
 
-  /// Often at first, since callbacks may take long.
+  /// Often at first, since callbacks may take long. (`std::has_single_bit` is a call on machines
+  /// that may lack the instruction.)
   static constexpr bool looks_after(std::size_t ran) noexcept {
-    return ran % callbacks_per_look == 0 || std::has_single_bit(ran);
+    const bool is_power_of_two = (ran & (ran - 1)) == 0;
+    return ran % callbacks_per_look == 0 || is_power_of_two;
   }
 
   // What may have become of the driver's handler before it is set, whether by want of memory or on
@@ -543,14 +544,15 @@ private:
       running.lock.lock();
   }
 
-  void note_firing(timer_id id, std::uint64_t time) noexcept KESTREL_REQUIRES(mutex_) {
+  KESTREL_ALWAYS_INLINE void note_firing(timer_id id, std::uint64_t time) noexcept
+      KESTREL_REQUIRES(mutex_) {
     const std::uint64_t late = time - wheel_.claimed_deadline(id);
     counters_.lateness.add(std::chrono::nanoseconds(static_cast<std::int64_t>(late)));
     clock_.note_firing();
   }
 
   /// Returns the callback of a claimed timer, which it was for the last time.
-  callback end_timer(timer_id id, pending_timer& t) KESTREL_REQUIRES(mutex_) {
+  KESTREL_ALWAYS_INLINE callback end_timer(timer_id id, pending_timer& t) KESTREL_REQUIRES(mutex_) {
     callback action(std::move(t.action));
     wheel_.end_claimed(id);
     if (wheel_.empty())
