@@ -459,7 +459,7 @@ plant(11 "when an executor destroys the handler that wakes the wheel, it sleeps 
 
 plant(12 "callbacks that take long run as many at a time as others" detail/timer_dispatcher.hpp
   asio/fairness
-[[    return ran % callbacks_per_look == 0 || std::has_single_bit(ran);]]
+[[    return ran % callbacks_per_look == 0 || is_power_of_two;]]
 [[    return ran % callbacks_per_look == 0;]])
 
 plant(13 "a timer whose executor destroys it on the way stays pending" detail/timer_dispatcher.hpp
