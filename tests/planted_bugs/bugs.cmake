@@ -438,6 +438,11 @@ plant(13 "run() returns after a handler that has polled its context" detail/cont
 [[        batch.work = first->uncounted_work();]]
 [[        batch.work.reset();]])
 
+plant(13 "run() returns after a handler that was posted and has polled its context"
+  detail/timer_wait.hpp asio/steady_timer_sharing
+[[    const auto counted = wait->uncounted_work();]]
+[[]])
+
 plant(13 "run() returns while a timer is on its way to another context" detail/timer_dispatcher.hpp
   schedules/wakeups
 [[    if (!work_)

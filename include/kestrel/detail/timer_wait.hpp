@@ -115,6 +115,7 @@ public:
   void operator()() {
     host_->arrive(*queue_, *wait_);
     timer_wait* const wait = wait_.release();
+    const auto counted = wait->uncounted_work();
     wait->call(wait->error());
   }
 
