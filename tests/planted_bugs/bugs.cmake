@@ -410,12 +410,6 @@ plant(4 "cancel leaves out the waits that are on their way" detail/context_timer
 [[    std::size_t cancelled = abort_sent(queue);]]
 [[    std::size_t cancelled = 0;]])
 
-plant(13 "a timer that expires while it is set again is lost" detail/context_timers.hpp
-  schedules/steady_timer
-[[      if (!was_pending)
-        queue.entry = timer_id(); // it is expiring, and will find another]]
-[[      static_cast<void>(was_pending);]])
-
 plant(7 "when the last wait ends, the wheel is left waiting for a timer that was cancelled"
   detail/context_timers.hpp schedules/steady_timer
 [[    --waiting_;

@@ -119,7 +119,7 @@ public:
   }
 
 private:
-  /// What the wheel calls. A timer that has gone, and whose queue is another's, had another id.
+  /// What the wheel calls. Until the context ends, the timer is the entry of its queue.
   struct expiry {
     using kestrel_begins_under_lock = void;
 
@@ -237,13 +237,11 @@ private:
 
   void file(wait_queue& queue, std::uint64_t deadline) {
     if (queue.entry) {
-      const bool was_pending = engine_->locked_postpone_at(queue.entry, deadline);
+      engine_->locked_postpone_at(queue.entry, deadline);
       idle_.remove(queue);
-      if (!was_pending)
-        queue.entry = timer_id(); // it is expiring, and will find another
-    }
-    if (!queue.entry)
+    } else {
       queue.entry = insert(queue, deadline);
+    }
     ++waiting_;
   }
 
