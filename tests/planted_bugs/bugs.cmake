@@ -422,6 +422,12 @@ plant(13 "the callback of a timer that was cancelled is prefetched" detail/wheel
         f(]]
 [[      f(]])
 
+plant(14 "after the handler of a wait, the batch goes on without the lock" detail/timer_dispatcher.hpp
+  asio/steady_timer_sharing
+[[    if (!running.lock.owns_lock())
+      running.lock.lock();]]
+[[]])
+
 plant(13 "run() returns while a wait is being cancelled" detail/timer_wait.hpp
   asio/steady_timer_sharing
 [[    return uncounted_work();]]

@@ -7,6 +7,7 @@
 #ifndef KESTREL_DETAIL_GUARDED_HPP
 #define KESTREL_DETAIL_GUARDED_HPP
 
+#include <kestrel/detail/assert.hpp>
 #include <kestrel/version.hpp>
 
 #if defined(__clang__)
@@ -61,10 +62,12 @@ public:
   mutex_lock& operator=(const mutex_lock&) = delete;
 
   void lock() KESTREL_THREAD_SAFETY(acquire_capability()) {
+    KESTREL_ASSERT(!owns_);
     mutex_.lock();
     owns_ = true;
   }
   void unlock() KESTREL_THREAD_SAFETY(release_capability()) {
+    KESTREL_ASSERT(owns_);
     owns_ = false;
     mutex_.unlock();
   }
