@@ -296,8 +296,8 @@ public:
     return levels_.claim(to, budget, id, arena_);
   }
 
-  /// Calls `f(const T&)` for those of the next `n` timers of the slot that is being fired for which
-  /// that was not done before; for 15 at most.
+  /// Calls `f(const T&)` for those of the next `n` timers of the slot that was begun for which that
+  /// was not done before; for 15 at most. A hint: not all of them may be due.
   template <class F>
   void preview(std::uint32_t n, F&& f) {
     levels_.preview(n, arena_, f);

@@ -34,7 +34,7 @@ class running_batch {
 public:
   virtual void unlock() = 0;
 
-  std::optional<io_work> work; // which counts until the end of the batch
+  std::optional<io_work> work; // counts until the end of the batch, for whoever needs that
 
 protected:
   ~running_batch() = default;
