@@ -110,7 +110,8 @@ public:
   }
 
   /// Runs what is ready, and then advances to where the next timer fires, and runs what is due
-  /// there. False if no timer is left but for the end of time, and so none has fired.
+  /// there. False if no timer is left but for the end of time, and so none has fired; if one of
+  /// those shares a slot with a timer that was cancelled, time may be that one's then.
   bool advance_to_next() {
     const turn running(*this);
     settle();
