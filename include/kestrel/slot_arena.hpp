@@ -281,10 +281,10 @@ public:
   void prefetch_payload(std::uint32_t index) const noexcept {
     if (index >= used_)
       return;
-    detail::prefetch_line(payload_address(index));
-    if constexpr (least_page_alignment % sizeof(Payload) != 0)
-      detail::prefetch_line(static_cast<const std::byte*>(payload_address(index)) +
-                            sizeof(Payload) - 1);
+    if constexpr (least_page_alignment % sizeof(Payload) == 0)
+      detail::prefetch_line(payload_address(index));
+    else
+      detail::prefetch_ends(payload_address(index), sizeof(Payload));
   }
 
   /// Walks every slot; for tests and debug builds. O(capacity).

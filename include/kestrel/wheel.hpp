@@ -358,6 +358,13 @@ public:
   /// Asks the memory for what `cancel`, `postpone` and `expiry` of this timer will read.
   void prefetch(timer_id id) const noexcept { arena_.prefetch_record(id.index()); }
 
+  /// The same, and the payload: to cancel a timer may destroy that, and the next one takes its
+  /// place.
+  void prefetch_all(timer_id id) const noexcept {
+    arena_.prefetch_record(id.index());
+    arena_.prefetch_payload(id.index());
+  }
+
   /// Compares every structure with a brute-force recount. O(everything).
   [[nodiscard]] bool check_invariants() const {
     // one way: what is compared differs only if there is a bug

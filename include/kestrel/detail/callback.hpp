@@ -144,10 +144,7 @@ public:
 
   F& target() noexcept { return node_->target; }
 
-  void prefetch() const noexcept {
-    prefetch_line(node_);
-    prefetch_line(reinterpret_cast<const std::byte*>(node_ + 1) - 1);
-  }
+  void prefetch() const noexcept { prefetch_ends(node_, sizeof(node)); }
 
   auto& link() noexcept { return node_->link; }
 

@@ -85,8 +85,7 @@ public:
     if (left_ == 0)
       return;
     chunk_ = chunk_->next;
-    prefetch_line(chunk_);
-    prefetch_line(chunk_->entries + entry_chunk::capacity - 1);
+    prefetch_ends(chunk_, sizeof(entry_chunk));
   }
 
 private:

@@ -25,6 +25,12 @@ inline void prefetch_line([[maybe_unused]] const void* line) noexcept {
 #endif
 }
 
+/// The lines of the first and the last byte of an object.
+inline void prefetch_ends(const void* object, std::size_t size) noexcept {
+  prefetch_line(object);
+  prefetch_line(static_cast<const char*>(object) + size - 1);
+}
+
 /// All the lines of an object, if there is one, that begins at one.
 template <class T>
 void prefetch_object(const T* object) noexcept {

@@ -194,6 +194,7 @@ public:
   bool cancel(timer_id id) override {
     leftovers left;
     const guard_type guard(mutex_);
+    wheel_.prefetch_all(id);
     return cancel(id, left);
   }
 
@@ -227,7 +228,7 @@ public:
 
   bool postpone_after(timer_id id, std::int64_t delay, callback&& action) override {
     const guard_type guard(mutex_);
-    wheel_.prefetch(id);
+    wheel_.prefetch_all(id);
     return replace(id, deadline_after(clock_.now_for_delay(), delay, is_periodic(id, delay)),
                    action);
   }

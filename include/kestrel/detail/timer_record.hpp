@@ -45,7 +45,8 @@ struct place {
 inline constexpr std::uint64_t never = (std::numeric_limits<std::uint64_t>::max)();
 
 constexpr std::uint64_t saturating_add(std::uint64_t a, std::uint64_t b) noexcept {
-  return b <= never - a ? a + b : never;
+  const std::uint64_t sum = a + b;
+  return sum >= a ? sum : never;
 }
 
 constexpr std::uint64_t saturating_mul(std::uint64_t a, std::uint64_t b) noexcept {

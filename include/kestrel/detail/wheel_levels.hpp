@@ -185,7 +185,7 @@ public:
           return claim_status::due;
       }
       if (!start_next_walk((std::min)(geometry_.to_ticks(to), never - 1), arena)) {
-        time_ = (std::max)(time_, to);
+        reach(to);
         break;
       }
     }
@@ -203,9 +203,9 @@ public:
 
   /// See wheel::skip_to.
   void skip_to(tick_type to) noexcept {
-    if (to < wake_ && to > time_ && to - time_ >= l1_units_) {
+    if (to >= skip_from_ && to < wake_) {
       move_to(geometry_.to_ticks(to));
-      time_ = to;
+      reach(to);
     }
   }
 
@@ -514,10 +514,15 @@ private:
   void move_to(tick_type tick) noexcept {
     now_ = tick;
     boundary_ = units(tick);
-    time_ = (std::max)(time_, boundary_);
+    reach(boundary_);
     const tick_type l1_now = geometry_.to_l1_ticks(boundary_);
     const tick_type reach = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;
     l0_last_ = last_time_before(saturating_add(l1_now, reach));
+  }
+
+  void reach(tick_type time) noexcept {
+    time_ = (std::max)(time_, time);
+    skip_from_ = saturating_add(time_, l1_units_);
   }
 
   /// The last time whose timers are due before a level-1 tick begins.
@@ -588,6 +593,7 @@ private:
   tick_type now_ = 0;            // the tick that was reached
   tick_type boundary_ = 0;       // the same in units
   tick_type time_ = 0;           // the time that was reached, in units
+  tick_type skip_from_ = 0;      // the first time that is worth skipping to
   tick_type l0_last_ = 0;        // the last time whose timers level 0 may hold
   tick_type l1_next_ = never;    // the least of l1_first_
   tick_type wake_ = never;       // see wake_hint
