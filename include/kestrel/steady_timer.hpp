@@ -36,7 +36,7 @@ KESTREL_BEGIN_NAMESPACE
 /// queued, as long as these have not been called; and the waits of a timer that was moved can still
 /// be cancelled through their slots.
 ///
-/// The last 16 waits of a context that were cancelled may each wake it once when they were due.
+/// Up to 16 waits of a context that were cancelled may each wake it once when they were due.
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: O(1) amortised for each wait that begins or ends, and O(log m) in the m waits that
@@ -283,7 +283,7 @@ private:
     if (queue_ == nullptr)
       queue_ = waits_->acquire();
     detail::timer_wait_ptr wait =
-        detail::make_timer_wait(std::move(handler), executor_, queue_->room(), waits_->memory());
+        detail::make_timer_wait(std::move(handler), executor_, queue_->rooms);
     wait->set_ticket(++queue_->last_ticket);
     if (slot.is_connected())
       detail::on_cancellation(

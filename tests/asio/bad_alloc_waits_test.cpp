@@ -187,7 +187,7 @@ TEST_CASE("What a steady_timer cannot do for want of memory it has not tried",
               s.wheel.reserve(1000);
           }) > 0);
   }
-  // It may ask for memory, but does without: wait_room.hpp tells why.
+  // It may ask for memory, but does without: wait_rooms.hpp tells why.
   const auto does_without = [&](auto operation) {
     bool thrown = false;
     each([&](steady_scene& s) {

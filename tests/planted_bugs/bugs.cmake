@@ -317,10 +317,10 @@ plant(12 "all that is due runs at one go" detail/timer_dispatcher.hpp asio/fairn
 
 # --- 13: lifetimes ---------------------------------------------------------------------------------
 
-plant(13 "a wait begins where the handler of a cancelled one still is" detail/wait_room.hpp
+plant(13 "a wait begins where the handler of a cancelled one still is" detail/wait_rooms.hpp
   asio/steady_timer
-[[    if (n > size || !is_free())]]
-[[    if (n > size)]])
+[[    if (sizeof(T) > size || alignof(T) > alignment || is_taken(number))]]
+[[    if (sizeof(T) > size || alignof(T) > alignment)]])
 
 plant(13 "a wheel that is destroyed leaves its timers to fire" timer_wheel.hpp asio/lifetimes
 [[  ~basic_timer_wheel() { engine_->close(); }]]

@@ -17,20 +17,21 @@
 KESTREL_BEGIN_NAMESPACE
 namespace detail {
 
-/// What an io_context adds to a handler that is posted to it, at most: what it queues handlers
-/// with, before it, and a copy of its allocator, behind it.
+/// What an io_context makes of a handler that is posted to it, at most.
 template <class Posted>
-inline constexpr std::size_t posting_overhead = (std::max)(std::size_t{32}, alignof(Posted)) +
-                                                sizeof(typename Posted::allocator_type) +
-                                                alignof(Posted);
+struct queued {
+  std::byte link[32];
+  Posted handler;
+  typename Posted::allocator_type allocator;
+};
 
 /// Room for a `Posted` on its way, or for something else before it; and for the allocator that the
 /// block is from, since posting copies the one it is given again and again.
 template <class Posted, class Source, class Before = std::byte>
 struct posting_block {
   using holds = Before;
-  alignas(std::max_align_t) alignas(Before)
-      std::byte bytes[(std::max)(sizeof(Posted) + posting_overhead<Posted>, sizeof(Before))];
+  alignas(std::max_align_t) alignas(
+      Before) std::byte bytes[(std::max)(sizeof(queued<Posted>), sizeof(Before))];
   alignas(Source) std::byte source[sizeof(Source)];
 };
 

@@ -46,9 +46,6 @@ public:
 
   [[nodiscard]] const wheel_clock<Clock>& time() const noexcept { return engine_->time(); }
 
-  /// For handlers that run on the context.
-  [[nodiscard]] handler_memory& memory() noexcept { return *memory_; }
-
   // ---- Queues, one for each timer that was waited for
 
   wait_queue* acquire() {
@@ -247,42 +244,45 @@ private:
 
   /// At the limit, an entry that is idle makes room.
   timer_id insert(wait_queue& queue, std::uint64_t deadline) {
-    if (engine_->locked_is_full() && idle_.first() != nullptr)
-      withdraw_idle(*idle_.first());
+    if (engine_->locked_is_full() && idle_.any() != nullptr)
+      withdraw_idle(*idle_.any());
     return engine_->locked_schedule_at(deadline, pending_timer(0, missed_periods::skip, false,
                                                                engine_->memory_of_callables(),
                                                                expiry{this, &queue}));
   }
 
-  void withdraw_idle(wait_queue& queue) {
-    idle_.remove(queue);
+  void withdraw(wait_queue& queue) {
     engine_->locked_cancel(std::exchange(queue.entry, timer_id()));
   }
 
-  void withdraw_idle_if_alone() {
-    while (waiting_ == 0 && idle_.first() != nullptr)
-      withdraw_idle(*idle_.first());
+  void withdraw_idle(wait_queue& queue) {
+    idle_.remove(queue);
+    withdraw(queue);
   }
 
-  /// True if nobody waits for any timer any more.
+  void withdraw_idle_if_alone() {
+    while (waiting_ == 0 && idle_.any() != nullptr)
+      withdraw_idle(*idle_.any());
+  }
+
+  /// True if nobody waits for any timer any more. Then its entry is left to `tidy`.
   bool make_idle(wait_queue& queue) {
-    idle_.push(queue);
+    if (wait_queue* const replaced = idle_.add(queue))
+      withdraw(*replaced);
     if (--waiting_ == 0)
       return true;
-    if (idle_.size() > max_idle())
-      withdraw_idle(*idle_.first());
+    if (time().is_virtual())
+      withdraw_idle(queue);
     return false;
   }
 
-  [[nodiscard]] std::size_t max_idle() const noexcept { return time().is_virtual() ? 0 : 16; }
-
-  handler_memory::owned memory_{new handler_memory}; // handlers may outlive this
+  handler_memory memory_; // of handlers for which there is no room in their queue
   std::shared_ptr<engine> engine_;
   std::size_t waiting_ = 0;   // timers that somebody waits for
   std::size_t under_way_ = 0; // waits that were sent, which later ones must not overtake
   bool shut_down_;            // from the start, if the context was ending by then
-  wait_queue_list idle_;      // have an entry, and nobody waits for them
-  wait_queue_pool queues_;
+  idle_queues idle_;          // have an entry, and nobody waits for them
+  wait_queue_pool queues_{memory_};
 };
 
 /// Ends the waits with the context. Its timers keep the rest, and may outlive it.

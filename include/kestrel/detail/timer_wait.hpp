@@ -13,7 +13,7 @@
 #include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/no_unique_address.hpp>
 #include <kestrel/detail/wait_op.hpp>
-#include <kestrel/detail/wait_room.hpp>
+#include <kestrel/detail/wait_rooms.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -198,18 +198,17 @@ private:
 // count as work: their wheel has an entry for them, so that its driver, which does, is pending or
 // its handler runs.
 
-/// `executor` is the timer's, and `memory` that of the timers of its context.
+/// `executor` and `rooms` are the timer's.
 template <class Handler, class Executor>
 KESTREL_ALWAYS_INLINE inline timer_wait_ptr
-make_timer_wait(Handler&& handler, const Executor& executor, wait_room& room,
-                handler_memory& memory) {
+make_timer_wait(Handler&& handler, const Executor& executor, wait_rooms& rooms) {
   const auto make = [&handler](const auto& work, const auto& allocator) {
     return timer_wait_of<Handler, std::decay_t<decltype(work)>,
                          std::decay_t<decltype(allocator)>>::make(std::forward<Handler>(handler),
                                                                   work, allocator);
   };
   const auto make_for = [&](const auto& own, const io_executor* io) {
-    return io != nullptr ? make(*io, wait_allocator<void>(room, memory))
+    return io != nullptr ? make(*io, wait_allocator<void>(rooms))
                          : make(tracked(own), std::allocator<void>());
   };
   if constexpr (has_own_executor<Handler>) {

@@ -1,19 +1,23 @@
 // SPDX-License-Identifier: MIT
 //
-// wait_queue: the waits of one steady_timer, and the pool that the queues of an execution context
-// come from. Five cache lines for a timer that somebody waits for, on large pages if there are
-// many.
+// wait_queue: the waits of one steady_timer, the pool that the queues of an execution context come
+// from, and places for the few that are idle. Four cache lines for a timer, on large pages if there
+// are many.
 
 #ifndef KESTREL_DETAIL_WAIT_QUEUE_HPP
 #define KESTREL_DETAIL_WAIT_QUEUE_HPP
 
+#include <kestrel/detail/handler_memory.hpp>
 #include <kestrel/detail/page_table.hpp>
 #include <kestrel/detail/timer_wait.hpp>
 #include <kestrel/detail/wait_op.hpp>
-#include <kestrel/detail/wait_room.hpp>
+#include <kestrel/detail/wait_rooms.hpp>
 #include <kestrel/timer_id.hpp>
 
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -26,44 +30,51 @@ namespace detail {
 /// What one timer's waits are kept in. Under the host's lock, but for the last three, which are
 /// the timer's; rooms may be freed on any thread.
 struct alignas(64) wait_queue {
+  explicit wait_queue(handler_memory& elsewhere) noexcept : rooms(elsewhere) {}
+
   wait_op_list<timer_wait> waits; // for the deadline
   wait_op_list<timer_wait> sent;  // on their way: not owned, and taken out as they arrive
   timer_id entry;                 // in the wheel, or none
-  wait_queue* previous = nullptr; // see wait_queue_list
-  wait_queue* next = nullptr;     // the same, and see wait_queue_pool
-  bool may_wait = false;          // somebody, since all waits were cancelled
+  wait_queue* next_free = nullptr;
+  std::uint8_t idle_place = 0; // see idle_queues
+  bool may_wait = false;       // somebody, since all waits were cancelled
   std::uint64_t last_ticket = 0;
-  wait_room rooms[2];
-
-  /// Where the next wait goes. Most timers have one at a time, and perhaps one that was cancelled
-  /// and whose handler has not run yet.
-  [[nodiscard]] wait_room& room() noexcept { return rooms[rooms[0].is_free() ? 0 : 1]; }
+  wait_rooms rooms;
 };
 
-/// Queues in the order in which they were added, linked through themselves.
-class wait_queue_list {
-public:
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
-  [[nodiscard]] wait_queue* first() const noexcept { return first_; }
+/// A few queues, each in a place of its own.
+class idle_queues {
+  static constexpr std::size_t places = 16;
 
-  void push(wait_queue& queue) noexcept {
-    queue.previous = last_;
-    queue.next = nullptr;
-    (last_ != nullptr ? last_->next : first_) = &queue;
-    last_ = &queue;
-    ++size_;
+public:
+  /// One of them, or null.
+  [[nodiscard]] wait_queue* any() const noexcept {
+    return taken_.none() ? nullptr : at_[lowest(taken_)];
+  }
+
+  /// Where no place is free, they take turns to leave: returns the one that does, else null.
+  wait_queue* add(wait_queue& queue) noexcept {
+    const std::size_t place = taken_.all() ? turn_++ % places : lowest(~taken_);
+    taken_.set(place);
+    queue.idle_place = static_cast<std::uint8_t>(place);
+    return std::exchange(at_[place], &queue);
   }
 
   void remove(wait_queue& queue) noexcept {
-    (queue.previous != nullptr ? queue.previous->next : first_) = queue.next;
-    (queue.next != nullptr ? queue.next->previous : last_) = queue.previous;
-    --size_;
+    taken_.reset(queue.idle_place);
+    at_[queue.idle_place] = nullptr;
   }
 
 private:
-  wait_queue* first_ = nullptr;
-  wait_queue* last_ = nullptr;
-  std::size_t size_ = 0;
+  using place_set = std::bitset<places>;
+
+  static std::size_t lowest(const place_set& set) noexcept {
+    return static_cast<std::size_t>(std::countr_zero(set.to_ulong()));
+  }
+
+  place_set taken_;
+  std::array<wait_queue*, places> at_{};
+  std::size_t turn_ = 0;
 };
 
 /// Queues are used again, and never freed. Under the host's lock.
@@ -76,7 +87,8 @@ class wait_queue_pool {
   };
 
 public:
-  wait_queue_pool() = default;
+  explicit wait_queue_pool(handler_memory& elsewhere) noexcept : elsewhere_{elsewhere} {}
+
   wait_queue_pool(const wait_queue_pool&) = delete;
   wait_queue_pool& operator=(const wait_queue_pool&) = delete;
 
@@ -86,14 +98,14 @@ public:
 
   wait_queue& acquire() {
     if (free_ != nullptr)
-      return *std::exchange(free_, free_->next);
+      return *std::exchange(free_, free_->next_free);
     if (made_ == pages_.size() * page_size)
       pages_.grow_to(pages_.size() + std::clamp<std::size_t>(pages_.size() / 8, 1, max_growth));
-    return *::new (address(made_++)) wait_queue;
+    return *::new (address(made_++)) wait_queue(elsewhere_);
   }
 
   /// One without waits.
-  void release(wait_queue& queue) noexcept { queue.next = std::exchange(free_, &queue); }
+  void release(wait_queue& queue) noexcept { queue.next_free = std::exchange(free_, &queue); }
 
   template <class F>
   void for_each(F&& f) {
@@ -104,6 +116,7 @@ public:
 private:
   void* address(std::size_t i) const noexcept { return pages_[i / page_size].at[i % page_size]; }
 
+  handler_memory& elsewhere_;
   page_table<page, std::allocator<page>> pages_{std::allocator<page>()};
   std::size_t made_ = 0;
   wait_queue* free_ = nullptr;
