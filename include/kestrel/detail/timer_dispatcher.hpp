@@ -8,6 +8,7 @@
 #define KESTREL_DETAIL_TIMER_DISPATCHER_HPP
 
 #include <kestrel/detail/always_inline.hpp>
+#include <kestrel/detail/announcement.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/assert.hpp>
 #include <kestrel/detail/callback.hpp>
@@ -80,67 +81,6 @@ protected:
   using work_type = decltype(tracked(std::declval<const Executor&>()));
   using watch_table = index_table<std::shared_ptr<watch>>;
 
-  /// While somebody is being told something, a context that ends waits. Made under the lock.
-  class telling {
-  public:
-    explicit telling(timer_dispatcher& by) noexcept : by_{by} { ++by_.announcing_; }
-    telling(const telling&) = delete;
-    telling& operator=(const telling&) = delete;
-
-    ~telling() {
-      if (by_.announcing_.fetch_sub(1) == 1)
-        by_.announcing_.notify_all();
-    }
-
-  private:
-    timer_dispatcher& by_;
-  };
-
-  /// What is told after the lock is released.
-  class announcement {
-  public:
-    announcement() = default;
-    announcement(const announcement&) = delete;
-    announcement& operator=(const announcement&) = delete;
-
-    /// Under the lock, and once.
-    void add(timer_dispatcher& by, news&& n) noexcept {
-      KESTREL_ASSERT(!news_);
-      if (n.empty())
-        return;
-      begin(by);
-      news_.emplace(std::move(n));
-    }
-
-    /// The same for a callback that ends a wait when it is destroyed.
-    void add(timer_dispatcher& by, callback&& wait) noexcept {
-      begin(by);
-      wait_ = std::move(wait);
-    }
-
-  private:
-    void begin(timer_dispatcher& by) noexcept {
-      if (!telling_)
-        telling_.emplace(by);
-    }
-
-    std::optional<telling> telling_;
-    callback wait_;
-    std::optional<news> news_; // telling is their destruction
-  };
-
-  /// What is destroyed, or told, after the lock is released.
-  struct leftovers {
-    callback action;
-    announcement told;
-  };
-
-  /// Not under the lock. No new ones come, since the wheel was shut down.
-  void await_announcements() const noexcept {
-    for (std::size_t n = announcing_; n != 0; n = announcing_)
-      announcing_.wait(n);
-  }
-
   /// The context ends while callbacks run on executors of their own. Who waits for their timers may
   /// be of the context, and is not told how they end.
   void abort_firing() {
@@ -162,7 +102,7 @@ protected:
   void under_lock(F&& f) {
     announcement told;
     const guard_type guard(mutex_);
-    told.add(*this, f());
+    told.add(announcements_, f());
   }
 
   std::shared_ptr<watch> take_watch(timer_id id) noexcept KESTREL_REQUIRES(mutex_) {
@@ -217,6 +157,7 @@ protected:
   std::optional<Executor> executor_; // empty once the context is gone
   wheel_clock_of<Traits> clock_;
   mutable mutex_type mutex_;
+  announcements announcements_;
   std::uint64_t armed_ KESTREL_GUARDED_BY(mutex_) = never;
   bool shut_down_ KESTREL_GUARDED_BY(mutex_) = false;
   timer_wheel_stats counters_ KESTREL_GUARDED_BY(mutex_);
@@ -503,7 +444,7 @@ private:
     pending_timer& t = wheel_.claimed_payload(id);
     left.action = std::move(t.action);
     if (t.watched)
-      left.told.add(*this, take_watch(id)->abort());
+      left.told.add(announcements_, take_watch(id)->abort());
     wheel_.end_claimed(id);
     if (wheel_.empty())
       disarm();
@@ -686,7 +627,6 @@ private:
     return std::static_pointer_cast<timer_dispatcher>(this->shared_from_this());
   }
 
-  std::atomic<std::size_t> announcing_ = 0;
   std::atomic<setting> setting_{setting::over};
   std::uint64_t batches_ KESTREL_GUARDED_BY(mutex_) = 0;  // how many have begun
   std::size_t deliveries_ KESTREL_GUARDED_BY(mutex_) = 0; // how many are under way

@@ -7,6 +7,7 @@
 #define KESTREL_DETAIL_TIMER_ENGINE_HPP
 
 #include <kestrel/completion.hpp>
+#include <kestrel/detail/announcement.hpp>
 #include <kestrel/detail/asio.hpp>
 #include <kestrel/detail/callback.hpp>
 #include <kestrel/detail/context_registry.hpp>
@@ -37,6 +38,7 @@ namespace detail {
 template <class Executor, class Traits>
 class timer_engine final : public timer_dispatcher<Executor, Traits> {
   using base = timer_dispatcher<Executor, Traits>;
+  using base::announcements_;
   using base::armed_;
   using base::clock_;
   using base::counters_;
@@ -48,11 +50,8 @@ class timer_engine final : public timer_dispatcher<Executor, Traits> {
   using base::watches_;
   using base::wheel_;
   using base::work_;
-  using typename base::announcement;
   using typename base::guard_type;
-  using typename base::leftovers;
   using typename base::lock_type;
-  using typename base::telling;
   using typename base::watch_table;
   using typename base::wheel_type;
 
@@ -399,8 +398,9 @@ public:
     wheel_type pending(std::move(wheel_));
     const watch_table watches(std::exchange(watches_, {}));
     const std::vector<std::weak_ptr<notice_listener>> followers(std::exchange(followers_, {}));
-    const telling all(*this); // ends before the callbacks, which may end the context
-    lock.unlock();            // they are destroyed with `pending`, outside the lock
+    // Ends before the callbacks, which may end the context, and outside the lock, as they do.
+    const announcements::telling all(announcements_);
+    lock.unlock();
     watches.for_each([this](const std::shared_ptr<watch>& w) {
       if (w != nullptr)
         under_lock([&] { return w->abort(); });
@@ -423,7 +423,7 @@ public:
   void on_context_shutdown() noexcept override {
     shutdown();
     this->abort_firing();
-    this->await_announcements();
+    announcements_.await();
     const guard_type guard(mutex_);
     let_go_of_context();
     registry_ = nullptr;
@@ -524,9 +524,9 @@ private:
   bool cancel(timer_id id, callback& action, announcement& told) KESTREL_REQUIRES(mutex_) {
     const bool was_pending = wheel_.cancel(id, [&](pending_timer&& t) KESTREL_UNCHECKED_LOCKING {
       if (t.watched)
-        told.add(*this, take_watch(id)->cancel());
+        told.add(announcements_, take_watch(id)->cancel());
       if (t.action.ends_wait())
-        told.add(*this, std::move(t.action));
+        told.add(announcements_, std::move(t.action));
       else
         action = std::move(t.action);
     });
