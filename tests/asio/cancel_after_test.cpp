@@ -6,6 +6,7 @@
 #include "completion_tokens.hpp"
 #include "counting_allocator.hpp"
 #include "error_of.hpp"
+#include "runners.hpp"
 #include "sanitizers.hpp"
 
 #include <kestrel/cancel_after.hpp>
@@ -25,7 +26,6 @@
 #include <asio/cancellation_signal.hpp>
 #include <asio/detached.hpp>
 #include <asio/dispatch.hpp>
-#include <asio/executor_work_guard.hpp>
 #include <asio/experimental/channel.hpp>
 #include <asio/io_context.hpp>
 #include <asio/ip/address_v4.hpp>
@@ -1255,28 +1255,6 @@ TEST_CASE("An operation that is destroyed with its context takes its timer along
 
 // ---- Threads
 
-namespace {
-
-/// Two threads that run a context until told that no more will come.
-class two_runners {
-public:
-  explicit two_runners(asio::io_context& io)
-      : work_{io.get_executor()}, a_([&io] { io.run(); }), b_([&io] { io.run(); }) {}
-
-  void finish() {
-    work_.reset();
-    a_.join();
-    b_.join();
-  }
-
-private:
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
-  std::thread a_;
-  std::thread b_;
-};
-
-} // namespace
-
 TEST_CASE("On strands, each operation completes once, as its timeout comes",
           "[cancel_after][threads]") {
   constexpr int count = 20'000 / slowdown;
@@ -1285,7 +1263,7 @@ TEST_CASE("On strands, each operation completes once, as its timeout comes",
   std::vector<std::atomic<int>> calls(static_cast<std::size_t>(count));
   std::vector<std::atomic<int>> cancelled(static_cast<std::size_t>(count));
   std::atomic<int> outside{0};
-  two_runners running(io);
+  runners running(io, 2);
   for (std::size_t i = 0; i != calls.size(); ++i) {
     const auto strand = asio::make_strand(io);
     const auto soon = std::chrono::microseconds(i % 7 * 100);
@@ -1318,7 +1296,7 @@ TEST_CASE("An operation that is initiated on one thread may be cancelled at once
   kestrel::timer_wheel wheel{io};
   std::vector<std::atomic<int>> calls(static_cast<std::size_t>(count));
   const auto strand = asio::make_strand(io);
-  two_runners running(io);
+  runners running(io, 2);
   for (std::size_t i = 0; i != calls.size(); ++i)
     wheel.async_wait_after(
         1h,
@@ -1339,7 +1317,7 @@ TEST_CASE("Coroutines on strands time out on two threads", "[cancel_after][threa
   kestrel::timer_wheel wheel{io, {.l0_tick = 100us, .l1_tick = 10ms}};
   std::atomic<int> finished{0};
   std::atomic<int> wrong{0};
-  two_runners running(io);
+  runners running(io, 2);
   for (int i = 0; i != count; ++i)
     asio::co_spawn(
         asio::make_strand(io),

@@ -6,10 +6,10 @@
 #include <kestrel/timer_wheel.hpp>
 
 #include "manual_clock.hpp"
+#include "runners.hpp"
 #include "sanitizers.hpp"
 
 #include <asio/bind_executor.hpp>
-#include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 #include <asio/strand.hpp>
 
@@ -29,28 +29,6 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr int scale = thread_sanitizer ? 2 : 1;
-
-/// Threads that call run() until told that no more will come.
-class runners {
-public:
-  runners(asio::io_context& io, int n) : work_{io.get_executor()} {
-    for (int i = 0; i != n; ++i)
-      threads_.emplace_back([&io] { io.run(); });
-  }
-
-  ~runners() { finish(); }
-
-  void finish() {
-    work_.reset();
-    for (std::thread& t : threads_)
-      t.join();
-    threads_.clear();
-  }
-
-private:
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
-  std::vector<std::thread> threads_;
-};
 
 } // namespace
 

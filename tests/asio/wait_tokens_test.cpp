@@ -6,6 +6,7 @@
 #include "completion_tokens.hpp"
 #include "manual_clock.hpp"
 #include "notices.hpp"
+#include "runners.hpp"
 #include "sanitizers.hpp"
 
 #include <asio/bind_allocator.hpp>
@@ -13,7 +14,6 @@
 #include <asio/bind_executor.hpp>
 #include <asio/cancellation_signal.hpp>
 #include <asio/detached.hpp>
-#include <asio/executor_work_guard.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
 #include <asio/strand.hpp>
@@ -884,24 +884,6 @@ TEST_CASE_METHOD(one_wheel, "A callback may cancel a wait for its own timer",
 
 namespace {
 
-/// Two threads that call run() until told that no more will come.
-class two_runners {
-public:
-  explicit two_runners(asio::io_context& io)
-      : work_{io.get_executor()}, a_([&io] { io.run(); }), b_([&io] { io.run(); }) {}
-
-  void finish() {
-    work_.reset();
-    a_.join();
-    b_.join();
-  }
-
-private:
-  asio::executor_work_guard<asio::io_context::executor_type> work_;
-  std::thread a_;
-  std::thread b_;
-};
-
 /// What became of a timer, counted by whichever thread is told.
 struct tally {
   std::atomic<int> fired{0};
@@ -935,7 +917,7 @@ TEST_CASE("From many threads, each timer is told of once", "[tokens][threads]") 
   std::mutex mutex;
   std::deque<kestrel::timer_handle> to_cancel;
   std::atomic<int> producing{2};
-  two_runners running(io);
+  runners running(io, 2);
   const auto produce = [&](std::size_t begin) {
     std::mt19937_64 random(begin);
     for (std::size_t i = begin; i != begin + count; ++i) {
@@ -1014,7 +996,7 @@ TEST_CASE("A slot that is emitted while the timer fires ends the wait once",
   std::deque<asio::cancellation_signal> signals(2 * count);
   std::vector<kestrel::timer_handle> timers;
   std::mt19937_64 random(5);
-  two_runners running(io);
+  runners running(io, 2);
   for (std::size_t i = 0; i != count; ++i) {
     auto& signal = signals[2 * i];
     auto& pause = signals[2 * i + 1];
@@ -1049,7 +1031,7 @@ TEST_CASE("A handle may be copied while it waits, and its timer fires", "[tokens
   auto timer = wheel.schedule(timer_task::periodic(0s, 100us));
   kestrel::timer_handle copy;
   std::atomic<int> told{0};
-  two_runners running(io);
+  runners running(io, 2);
   for (int i = 1; i != 300; ++i) {
     timer.async_wait([&](asio::error_code, completion) { ++told; });
     while (told != i)
@@ -1080,7 +1062,7 @@ TEST_CASE("A reader of a periodic timer misses no firing, whichever thread it is
       read();
     });
   };
-  two_runners running(io);
+  runners running(io, 2);
   asio::post(io, read);
   std::this_thread::sleep_for(100ms);
   CHECK(wheel.cancel(timer.id()));
@@ -1099,7 +1081,7 @@ TEST_CASE("A wheel that is shut down under load ends each wait once", "[tokens][
     std::vector<tally> told(count);
     std::vector<tally> pauses(count);
     std::atomic<std::size_t> began{0};
-    two_runners running(io);
+    runners running(io, 2);
     std::thread producer([&] {
       for (std::size_t i = 0; i != count; ++i) {
         try {
