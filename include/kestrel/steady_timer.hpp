@@ -40,8 +40,8 @@ KESTREL_BEGIN_NAMESPACE
 ///
 /// Thread safety: distinct objects safe, shared objects unsafe.
 /// Complexity: O(1) amortised for each wait that begins or ends, and O(log m) in the m waits that
-/// this timer has. In steady state, nothing is allocated but
-/// the memory of handlers that have an allocator or an executor of their own. Exceptions:
+/// this timer has. In steady state, nothing is allocated but the memory of handlers that are larger
+/// than 160 bytes, or over-aligned, or have an allocator or an executor of their own. Exceptions:
 /// `std::bad_alloc`, and `errc::too_many_timers`, from `async_wait`, which has no effect then. To
 /// end a wait on an `io_context` takes no memory; if another executor has none left to post its
 /// handler, the program ends.
