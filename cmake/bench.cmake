@@ -83,7 +83,7 @@ kestrel_build_bench(kestrel_benchmarks)
 
 # The programs one after the other; each shuffles what it measures.
 string(TIMESTAMP start "%s")
-foreach(name IN ITEMS timer_wheel lazy_deletion due_together threads echo_server idle cancel_after
+foreach(name IN ITEMS timer_wheel lazy_deletion batches due_together threads echo_server idle cancel_after
                       timer_service)
   set(file ${name})
   if(name STREQUAL "timer_wheel")

@@ -38,6 +38,8 @@ public:
 
   std::uint64_t fired() const { return fired_; }
   asio::io_context& context() { return io_; }
+  Wheel& wheel() { return wheel_; }
+  [[nodiscard]] kestrel::timer_id id(std::size_t i) const { return ids_[i]; }
 
 private:
   asio::io_context io_{1};

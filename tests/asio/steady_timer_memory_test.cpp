@@ -14,6 +14,7 @@
 
 #include <catch.hpp>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <functional>
@@ -134,6 +135,31 @@ TEST_CASE("An idle timeout that is reset allocates nothing once warm", "[steady_
   io.run();
   CHECK(used == 0);
   CHECK(aborted == warm + watched - 1);
+}
+
+TEST_CASE("Waits of large handlers allocate nothing once warm, several at once neither",
+          "[steady_timer][memory]") {
+  struct large {
+    void operator()(asio::error_code) const { ++*called; }
+    int* called;
+    std::array<std::byte, 160 - sizeof(int*)> rest{};
+  };
+  static_assert(sizeof(large) == 160);
+  asio::io_context io;
+  steady_timer timer(io);
+  int called = 0;
+  long before = 0;
+  for (int round = 0; round != warm + watched; ++round) {
+    if (round == warm)
+      before = allocations;
+    timer.expires_after(30s);
+    for (int i = 0; i != 3; ++i)
+      timer.async_wait(large{&called});
+    io.restart();
+    io.poll();
+  }
+  CHECK(allocations == before);
+  CHECK(called == 3 * (warm + watched - 1));
 }
 
 TEST_CASE("Waits take all their memory from the allocator of their handlers",
