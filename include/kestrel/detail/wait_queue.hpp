@@ -17,7 +17,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -44,37 +43,33 @@ struct alignas(64) wait_queue {
 
 /// A few queues, each in a place of its own.
 class idle_queues {
-  static constexpr std::size_t places = 16;
+  static constexpr std::uint32_t places = 16;
+  static constexpr std::uint32_t all = (1u << places) - 1;
 
 public:
   /// One of them, or null.
   [[nodiscard]] wait_queue* any() const noexcept {
-    return taken_.none() ? nullptr : at_[lowest(taken_)];
+    return taken_ != 0 ? at_[static_cast<std::uint32_t>(std::countr_zero(taken_))] : nullptr;
   }
 
   /// Where no place is free, they take turns to leave: returns the one that does, else null.
   wait_queue* add(wait_queue& queue) noexcept {
-    const std::size_t place = taken_.all() ? turn_++ % places : lowest(~taken_);
-    taken_.set(place);
+    const std::uint32_t place =
+        taken_ == all ? turn_++ % places : static_cast<std::uint32_t>(std::countr_one(taken_));
+    taken_ |= 1u << place;
     queue.idle_place = static_cast<std::uint8_t>(place);
     return std::exchange(at_[place], &queue);
   }
 
   void remove(wait_queue& queue) noexcept {
-    taken_.reset(queue.idle_place);
+    taken_ &= ~(1u << queue.idle_place);
     at_[queue.idle_place] = nullptr;
   }
 
 private:
-  using place_set = std::bitset<places>;
-
-  static std::size_t lowest(const place_set& set) noexcept {
-    return static_cast<std::size_t>(std::countr_zero(set.to_ulong()));
-  }
-
-  place_set taken_;
   std::array<wait_queue*, places> at_{};
-  std::size_t turn_ = 0;
+  std::uint32_t taken_ = 0; // a bit for each place
+  std::uint32_t turn_ = 0;
 };
 
 /// Queues are used again, and never freed. Under the host's lock.
