@@ -28,6 +28,9 @@ struct handler {
   std::array<void*, Words> state{};
 };
 
+// Error codes of Boost leave less room.
+constexpr std::size_t usual_words = sizeof(asio::error_code) <= 16 ? 3 : 2;
+
 template <std::size_t Words>
 timer_wait_ptr make_wait(asio::io_context& context, wait_rooms& rooms) {
   return kestrel::detail::make_timer_wait(handler<Words>(), context.get_executor(), rooms);
@@ -85,14 +88,14 @@ TEST_CASE("What has no place in a room is not given one, nor taken for one", "[w
   CHECK(free_rooms(rooms) == 2);
 }
 
-TEST_CASE("A wait whose handler has three words is in a room, a larger one is not", "[waits]") {
+TEST_CASE("A wait whose handler has a few words is in a room, a larger one is not", "[waits]") {
   asio::io_context context;
   handler_memory elsewhere;
   wait_rooms rooms(elsewhere);
   {
     const timer_wait_ptr small = make_wait<1>(context, rooms);
     CHECK(free_rooms(rooms) == 1);
-    const timer_wait_ptr usual = make_wait<3>(context, rooms);
+    const timer_wait_ptr usual = make_wait<usual_words>(context, rooms);
     CHECK(free_rooms(rooms) == 0);
     const timer_wait_ptr another = make_wait<1>(context, rooms);
   }
@@ -105,7 +108,7 @@ TEST_CASE("The handler of a cancelled wait stays in the room until it is called"
   asio::io_context context;
   handler_memory elsewhere;
   wait_rooms rooms(elsewhere);
-  make_wait<3>(context, rooms).release()->complete(asio::error::operation_aborted);
+  make_wait<usual_words>(context, rooms).release()->complete(asio::error::operation_aborted);
   CHECK(free_rooms(rooms) == 1);
   context.run();
   CHECK(free_rooms(rooms) == 2);

@@ -24,7 +24,7 @@ class timer_wait;
 /// handler has not run yet. Taken by the timer, whose waits begin one at a time, and freed on any
 /// thread. Which of the two it is changes with every wait, so nothing branches on that.
 class wait_rooms {
-  static constexpr std::size_t size = 96; // for a handler of three words
+  static constexpr std::size_t size = 96; // for a handler of three words; on Boost, of two
   static constexpr std::size_t alignment = alignof(std::max_align_t);
   static_assert(size % alignment == 0);
 
