@@ -5,6 +5,10 @@
 
 #include <kestrel/detail/wait_queue.hpp>
 
+#include <asio/error.hpp>
+#include <asio/error_code.hpp>
+#include <asio/io_context.hpp>
+
 #include <catch.hpp>
 
 #include <array>
