@@ -40,14 +40,10 @@ public:
   using Timers::Timers;
 
   void reset_all(std::span<const std::size_t> which) {
-    const auto resets = [&] {
+    perform(*this, [&] {
       for (const std::size_t i : which)
         this->reset(i, idle_timeout);
-    };
-    if constexpr (requires { this->in_handler(resets); })
-      this->in_handler(resets);
-    else
-      resets();
+    });
   }
 };
 

@@ -72,10 +72,7 @@ public:
   /// Does a batch of operations where a program would.
   template <class F>
   void perform(F&& operations) {
-    if constexpr (requires { timers_.in_handler(operations); })
-      timers_.in_handler(operations);
-    else
-      operations();
+    kestrel_bench::perform(timers_, operations);
   }
 
   [[nodiscard]] std::uint64_t pending() const { return armed_ - cancelled_ - timers_.fired(); }

@@ -66,6 +66,15 @@ struct callback {
   const void* owner;
 };
 
+/// Does what a program would do in a handler there, if these timers are for handlers.
+template <class Timers, class F>
+void perform(Timers& timers, F&& operations) {
+  if constexpr (requires { timers.in_handler(operations); })
+    timers.in_handler(operations);
+  else
+    operations();
+}
+
 } // namespace kestrel_bench
 
 #endif // KESTREL_BENCH_WORKLOAD_HPP

@@ -361,7 +361,7 @@ public:
   /// The same, and the payload: to cancel a timer may destroy that, and the next one takes its
   /// place.
   void prefetch_all(timer_id id) const noexcept {
-    arena_.prefetch_record(id.index());
+    prefetch(id);
     arena_.prefetch_payload(id.index());
   }
 

@@ -163,8 +163,8 @@ plant(5 "a slot of a wheel whose ids are used up begins anew" slot_arena.hpp fuz
 # --- 6: order within a tick ------------------------------------------------------------------------
 
 plant(6 "what is filed while a slot comes down overtakes it" detail/wheel_levels.hpp core/wheel_claim
-[[    const tick_type reach = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;]]
-[[    const tick_type reach = look_ahead_;]])
+[[    const tick_type held = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;]]
+[[    const tick_type held = look_ahead_;]])
 
 plant(6 "a periodic timer is filed again before level 1 has come down" detail/wheel_levels.hpp
   fuzz/timer_wheel

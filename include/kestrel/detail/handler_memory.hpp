@@ -116,7 +116,7 @@ private:
 using handler_memory = block_memory<256>;
 using callable_memory = block_memory<64 + sizeof(std::shared_ptr<void>)>;
 
-/// The allocator that a handler shows to Asio. The memory is `owned`, and so outlives its blocks.
+/// The allocator that a handler shows to Asio. The memory outlives its blocks.
 template <class T>
 class handler_allocator {
 public:

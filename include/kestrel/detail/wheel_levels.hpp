@@ -516,8 +516,8 @@ private:
     boundary_ = units(tick);
     reach(boundary_);
     const tick_type l1_now = geometry_.to_l1_ticks(boundary_);
-    const tick_type reach = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;
-    l0_last_ = last_time_before(saturating_add(l1_now, reach));
+    const tick_type held = comes_down_at(l1_next_) == tick ? look_ahead_ - 1 : look_ahead_;
+    l0_last_ = last_time_before(saturating_add(l1_now, held));
   }
 
   void reach(tick_type time) noexcept {
